@@ -1,0 +1,7 @@
+//go:build !race && !invariants
+
+package invariant
+
+// Enabled says whether the expensive checks run: under the race detector and with the build tag
+// invariants.
+const Enabled = false
