@@ -1,0 +1,27 @@
+package vfs
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoSpace is the operating system's ENOSPC. The fakes return errors that wrap it as well.
+var ErrNoSpace error = unix.ENOSPC
+
+// ErrLocked is wrapped by the error of Lock when the file is locked already, by this process or by
+// another one.
+var ErrLocked = errors.New("file is locked")
+
+// ErrCrashed is wrapped by every operation on a file system that has lost power, and on the files
+// that were open in it.
+var ErrCrashed = errors.New("file system lost power")
+
+// ErrTooLarge is wrapped by the error of ReadFile for a file larger than ReadFileBytesMax.
+var ErrTooLarge = errors.New("file is too large to be read whole")
+
+// IsNoSpace reports whether err says that the disk (or the user's quota) is full. The bytes of
+// that write may be there in part; what was written before is intact.
+func IsNoSpace(err error) bool {
+	return errors.Is(err, ErrNoSpace) || errors.Is(err, unix.EDQUOT)
+}
