@@ -1,0 +1,62 @@
+package timer
+
+import (
+	"cmp"
+	"math"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+// UnixMs is a point in time in Unix milliseconds.
+type UnixMs = clock.UnixMs
+
+// Offset is an offset in the staging log or in the partition log; names say which.
+type Offset = batch.Offset
+
+// PartitionNumber names a partition in the index. A number is never used for a second partition.
+type PartitionNumber uint64
+
+// Key is the place of a pending record in due order: due time first, then position.
+type Key struct {
+	Due UnixMs
+	Position
+}
+
+// minKey is below, maxKey above every key of a record.
+var (
+	minKey = Key{Due: math.MinInt64}
+	maxKey = Key{Due: math.MaxInt64, Position: Position{math.MaxInt32, math.MaxInt64, math.MaxInt32}}
+)
+
+// Compare orders keys by due time, then position.
+func (k Key) Compare(o Key) int {
+	if c := cmp.Compare(k.Due, o.Due); c != 0 {
+		return c
+	}
+	return k.Position.Compare(o.Position)
+}
+
+// Less says whether k comes before o.
+func (k Key) Less(o Key) bool { return k.Compare(o) < 0 }
+
+// minOf returns the smaller key.
+func minOf(a, b Key) Key {
+	if b.Less(a) {
+		return b
+	}
+	return a
+}
+
+// Entry is a pending record in the index: when it is due and where its bytes are. It has no
+// pointers, so that a million of them cost the garbage collector nothing.
+type Entry struct {
+	Key
+	Delta  int32 // staging offset minus the base offset of its staged batch
+	At     int32 // byte position of the record's body (behind its length) in the staged batch
+	Length int32 // bytes of the body
+	DueNow bool  // due already when appended: its producer's answer waits for the delivery
+}
+
+// base returns the base offset of the staged batch that holds the record.
+func (e Entry) base() Offset { return e.Offset - Offset(e.Delta) }
