@@ -1,0 +1,30 @@
+# Each target is one line of work; `make` alone lists them. ARGS adds arguments, as in
+# `make run ARGS='--data-dir /tmp/c'`.
+.DEFAULT_GOAL := help
+.PHONY: help run build test race lint fuzz bench mutants
+
+help: ; @sed -n 's/^\([a-z]*\): *[a-z]* ## /  make \1	/p' Makefile
+
+build: ## build the server as bin/chronos
+	CGO_ENABLED=0 go build -o bin/chronos ./cmd/chronos
+
+run: build ## build and start the server on 127.0.0.1:9092
+	exec ./bin/chronos serve $(ARGS)
+
+test: ## run the tests of both modules
+	go test -count=1 -timeout 10m $(ARGS) ./... && cd integration/clients && go test -count=1 -timeout 10m $(ARGS) ./...
+
+race: ## run the tests under the race detector
+	go test -race -count=1 -timeout 30m $(ARGS) ./...
+
+lint: ## check formatting and house rules
+	.ci/lint
+
+fuzz: ## run each fuzz target for FUZZTIME (default 10s)
+	.ci/fuzz
+
+bench: ## measure speed and memory, and print a table
+	go run ./integration/bench $(ARGS)
+
+mutants: ## break the server in known ways; for each, a named test must fail
+	go run ./integration/mutants $(ARGS)
