@@ -89,7 +89,8 @@ func TestWorkedExample(t *testing.T) {
 			t.Errorf("after Advance(%d) entry %d lies in %q, want %q", s.now, s.watch, got, s.place)
 		}
 		if next, ok := w.Next(); next != s.next || ok != s.nonEmpty {
-			t.Errorf("after Advance(%d) Next = %d, %v, want %d, %v", s.now, next, ok, s.next, s.nonEmpty)
+			t.Errorf("after Advance(%d) Next = %d, %v, want %d, %v",
+				s.now, next, ok, s.next, s.nonEmpty)
 		}
 	}
 }
@@ -107,15 +108,39 @@ func TestAdvance(t *testing.T) {
 		{"empty", 0, nil, base, nil, 0},
 		{"due exactly now", base, []UnixMs{base + 7}, base + 7, []UnixMs{base + 7}, 0},
 		{"one tick short", base, []UnixMs{base + 7}, base + 6, nil, base + 7},
-		{"overdue when added", base, []UnixMs{base, base - 1, 1}, base, []UnixMs{1, base - 1, base}, 0},
+		{
+			"overdue when added", base,
+			[]UnixMs{base, base - 1, 1},
+			base,
+			[]UnixMs{1, base - 1, base},
+			0,
+		},
 		{"negative", base, []UnixMs{-5, math.MinInt64}, base, []UnixMs{math.MinInt64, -5}, 0},
 		{"before the first time", 0, []UnixMs{base}, base - 1, nil, base},
 		{"last fine tick", base, []UnixMs{base + 255}, base + 255, []UnixMs{base + 255}, 0},
 		{"first coarse tick", base, []UnixMs{base + 256}, base + 255, nil, base + 256},
-		{"same due twice", base, []UnixMs{base + 9, base + 9}, base + 9, []UnixMs{base + 9, base + 9}, 0},
-		{"a turn of the fine level", base, []UnixMs{base + 1, base + 257}, base + 1, []UnixMs{base + 1}, base + 257},
+		{
+			"same due twice", base,
+			[]UnixMs{base + 9, base + 9},
+			base + 9,
+			[]UnixMs{base + 9, base + 9},
+			0,
+		},
+		{
+			"a turn of the fine level", base,
+			[]UnixMs{base + 1, base + 257},
+			base + 1,
+			[]UnixMs{base + 1},
+			base + 257,
+		},
 		{"a turn of the coarse level", base, []UnixMs{base + 70000}, base + 4464, nil, base + 70000},
-		{"jump over everything", base, []UnixMs{base + 1, base + 999, base + 1e9}, base + 2e9, []UnixMs{base + 1, base + 999, base + 1e9}, 0},
+		{
+			"jump over everything", base,
+			[]UnixMs{base + 1, base + 999, base + 1e9},
+			base + 2e9,
+			[]UnixMs{base + 1, base + 999, base + 1e9},
+			0,
+		},
 		{"end of time", base, []UnixMs{math.MaxInt64}, math.MaxInt64, []UnixMs{math.MaxInt64}, 0},
 		{"time goes back", base, []UnixMs{base + 5}, base - 1000, nil, base + 5},
 	}
@@ -256,7 +281,8 @@ func runModel(t *testing.T, rng *rand.Rand, slots int) {
 		next, ok := w.Next()
 		wantNext, wantOk := m.next()
 		if next != wantNext || ok != wantOk || w.Len() != len(m.entries) {
-			t.Errorf("Next = %d, %v, Len %d, want %d, %v, %d", next, ok, w.Len(), wantNext, wantOk, len(m.entries))
+			t.Errorf("Next = %d, %v, Len %d, want %d, %v, %d",
+				next, ok, w.Len(), wantNext, wantOk, len(m.entries))
 		}
 		if t.Failed() {
 			return
