@@ -1,0 +1,81 @@
+package batch
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// gzipWriters and gzipReaders keep the codecs' state, 800 KiB and 40 KiB each.
+var (
+	gzipWriters = sync.Pool{New: func() any { return new(gzip.Writer) }}
+	gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
+)
+
+// appendWriter collects what a codec writes.
+type appendWriter struct{ p []byte }
+
+// Write appends p and cannot fail.
+func (w *appendWriter) Write(p []byte) (int, error) {
+	w.p = append(w.p, p...)
+	return len(p), nil
+}
+
+func compressGzip(dst, src []byte) ([]byte, error) {
+	w := appendWriter{dst}
+	zw := gzipWriters.Get().(*gzip.Writer)
+	defer gzipWriters.Put(zw)
+	zw.Reset(&w)
+	if _, err := zw.Write(src); err != nil {
+		return nil, badCompression(Gzip, "%v", err)
+	}
+	if err := zw.Close(); err != nil {
+		return nil, badCompression(Gzip, "%v", err)
+	}
+	return w.p, nil
+}
+
+// gzipReader pairs a decoder with its source, so that both are pooled.
+type gzipReader struct {
+	src bytes.Reader
+	z   gzip.Reader
+}
+
+// gzipFirstRatio is how much larger than the input the first buffer is: enough for
+// most records, and a bomb's buffer only grows as it inflates.
+const gzipFirstRatio = 4
+
+func decompressGzip(dst, src []byte, limit int) ([]byte, error) {
+	r := gzipReaders.Get().(*gzipReader)
+	defer func() {
+		r.src.Reset(nil) // The pool must not keep the caller's bytes alive.
+		gzipReaders.Put(r)
+	}()
+	r.src.Reset(src)
+	if err := r.z.Reset(&r.src); err != nil {
+		return nil, badCompression(Gzip, "%v", err)
+	}
+	start := len(dst)
+	dst = room(dst, min(limit, gzipFirstRatio*len(src))+1)
+	for {
+		// One byte past the limit tells a bomb from records that fill it.
+		end := min(cap(dst), start+limit+1)
+		n, err := r.z.Read(dst[len(dst):end])
+		dst = dst[:len(dst)+n]
+		if len(dst)-start > limit {
+			return nil, bomb(limit)
+		}
+		if errors.Is(err, io.EOF) {
+			return dst, nil
+		}
+		if err != nil {
+			return nil, badCompression(Gzip, "%v", err)
+		}
+		if len(dst) == cap(dst) {
+			dst = room(dst, min(max(len(dst)-start, 512), limit+1))
+		}
+	}
+}

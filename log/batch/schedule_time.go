@@ -1,0 +1,161 @@
+package batch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// minPlausibleMs is 26 April 1970. Any number below it is taken for a mistake:
+	// Unix seconds have ten digits until the year 2286, and an unset time is 0.
+	minPlausibleMs = 10_000_000_000
+	// maxPlausibleMs is the year 33658. Unix microseconds are above it since 2001.
+	maxPlausibleMs = 1_000_000_000_000_000
+	// maxDecimalDigits keeps a decimal within int64.
+	maxDecimalDigits = 18
+	// bigEndianBytes is the size of a binary time.
+	bigEndianBytes = 8
+
+	wantTime = "milliseconds (like 1767225600000), RFC 3339 with a zone " +
+		"(like 2026-01-01T00:00:00Z), or 8 bytes big-endian"
+)
+
+// parseDue reads the value of chronos-schedule-ts: decimal Unix milliseconds, RFC 3339
+// with a zone, or 8 bytes big-endian milliseconds. reason is empty, or a sentence for
+// the refusal. A fraction of a millisecond rounds up.
+//
+// There is no guessing between the forms: all digits is decimal (so 8 digits are, and
+// are refused as a day in 1970); 8 bytes that are not all printable are big-endian (a
+// binary time before the year 10889 begins with two zero bytes, which no text does);
+// everything else must be RFC 3339.
+func parseDue(v []byte) (due UnixMs, reason string) {
+	switch {
+	case len(v) == 0:
+		return 0, "has no value; write " + wantTime
+	case allDigits(v):
+		return parseDecimalTime(v)
+	case len(v) == bigEndianBytes && !isPrintable(v):
+		return plausible(int64(binary.BigEndian.Uint64(v)), "8 bytes big-endian")
+	default:
+		return parseRFC3339(v)
+	}
+}
+
+func parseDecimalTime(v []byte) (UnixMs, string) {
+	digits := bytes.TrimLeft(v, "0")
+	if len(digits) > maxDecimalDigits {
+		return 0, quoted(v) + tooFine(len(digits) == 19)
+	}
+	return plausible(decimal(digits), quoted(v))
+}
+
+// plausible refuses what cannot have been meant as Unix milliseconds.
+func plausible(ms int64, shown string) (UnixMs, string) {
+	if ms >= minPlausibleMs && ms < maxPlausibleMs {
+		return UnixMs(ms), ""
+	}
+	if shown[0] != '"' { // Binary: say which number was read.
+		shown = fmt.Sprintf("%s, read as %d,", shown, ms)
+	}
+	switch {
+	case ms < 0:
+		return 0, shown + " is negative; write " + wantTime
+	case ms >= minPlausibleMs/10 && ms < minPlausibleMs:
+		return 0, fmt.Sprintf("%s looks like Unix seconds; write milliseconds (%d000), "+
+			"RFC 3339 with a zone, or 8 bytes big-endian", shown, ms)
+	case ms < minPlausibleMs:
+		return 0, shown + " would be a time in early 1970 and is not plausible; write " + wantTime
+	default:
+		return 0, shown + tooFine(ms >= 1000*maxPlausibleMs)
+	}
+}
+
+// tooFine ends the sentence for a number that is too large.
+func tooFine(nanos bool) string {
+	unit := "microseconds"
+	if nanos {
+		unit = "nanoseconds"
+	}
+	return " is too large, as if it were Unix " + unit + "; write " + wantTime
+}
+
+// parseRFC3339 is strict: what one library reads leniently, another reads otherwise.
+func parseRFC3339(v []byte) (UnixMs, string) {
+	var t time.Time
+	if err := t.UnmarshalText(v); err != nil {
+		return 0, quoted(v) + timeMistake(string(v)) + "; write " + wantTime
+	}
+	ms := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		ms++ // Never early.
+	}
+	if ms < minPlausibleMs {
+		return 0, quoted(v) + " is before May 1970, as if the time were not set; write " + wantTime
+	}
+	return UnixMs(ms), ""
+}
+
+// timeMistake names what people get wrong most often.
+func timeMistake(s string) string {
+	if len(s) > maxShownBytes {
+		return " is not a time"
+	}
+	if trimmed := strings.TrimSpace(s); trimmed != s {
+		return " has spaces around it"
+	}
+	if strings.HasPrefix(s, "-") {
+		return " is negative"
+	}
+	if whole, fraction, ok := strings.Cut(s, "."); ok && isDigits(whole) && isDigits(fraction) {
+		return " has a fraction"
+	}
+	var t time.Time
+	if t.UnmarshalText([]byte(s+"Z")) == nil {
+		return " has no time zone"
+	}
+	if t.UnmarshalText([]byte(s+"T00:00:00Z")) == nil {
+		return " is a date without a time and a zone"
+	}
+	if t.UnmarshalText([]byte(strings.Replace(s, " ", "T", 1))) == nil ||
+		t.UnmarshalText([]byte(strings.Replace(s, " ", "T", 1)+"Z")) == nil {
+		return " is not RFC 3339, which has a T between date and time"
+	}
+	if _, ok := durationOf(s); ok {
+		return " is a duration, which belongs in " + HeaderScheduleDelay
+	}
+	return " is not a time"
+}
+
+// allDigits says whether v is one or more ASCII digits.
+func allDigits(v []byte) bool {
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(v) > 0
+}
+
+func isDigits(s string) bool { return allDigits([]byte(s)) }
+
+// isPrintable says whether v is text that a person could have typed.
+func isPrintable(v []byte) bool {
+	for _, c := range v {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// decimal returns the value of at most maxDecimalDigits digits.
+func decimal(digits []byte) int64 {
+	var n int64
+	for _, c := range digits {
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}

@@ -1,0 +1,183 @@
+package batch
+
+// ControlSummary is what one walk over a batch's records finds out.
+type ControlSummary struct {
+	// Records counts the records, all of them sound.
+	Records int
+	// Bytes is the size of the records, inflated.
+	Bytes int
+	// Control counts the records with at least one control header. Zero means that
+	// the batch may go to the partition log untouched.
+	Control int
+	// FirstControl is the index of the first of them, or -1.
+	FirstControl int
+	// NullKeys counts the records without a key, which a compacted topic refuses.
+	NullKeys int
+	// FirstNullKey is the index of the first of them, or -1.
+	FirstNullKey int
+	// MinTimestamp and MaxTimestamp bound what the producer gave as the records'
+	// times: the true values, where the batch's own MaxTimestamp is only a claim.
+	MinTimestamp, MaxTimestamp UnixMs
+}
+
+// WalkControl walks once over every record of a batch that CheckFromClient has passed
+// and reports whether any carries a control header. It skips keys and values and looks
+// at the headers' names only, so that a value that contains such a name means nothing.
+// limit bounds the inflated bytes, as in NewReader. It allocates nothing for a sound
+// batch.
+//
+// The framing is verified strictly: lengths and header counts within their bounds,
+// offset deltas 0 to n-1, exactly as many records as the batch says, no byte behind
+// the last one.
+//
+// Errors: *RecordError that wraps ErrInvalid, ErrInvalid, ErrBomb, ErrBadCompression.
+func WalkControl(b Batch, limit int) (ControlSummary, error) {
+	return ControlNames{}.Walk(b, limit)
+}
+
+// Walk is WalkControl for a topic with control headers of its own.
+func (names ControlNames) Walk(b Batch, limit int) (ControlSummary, error) {
+	var r Reader
+	if err := r.Reset(b, limit); err != nil {
+		return ControlSummary{}, err
+	}
+	defer r.Close()
+	return r.Walk(names)
+}
+
+// Walk is WalkControl over a batch that is open already, so that a compressed one is
+// inflated once for the walk and for what follows. It does not move the Reader.
+func (r *Reader) Walk(names ControlNames) (ControlSummary, error) {
+	w := walker{names: names, first: names.firstByte()}
+	w.sum = ControlSummary{Bytes: len(r.records), FirstControl: -1, FirstNullKey: -1}
+	if err := w.records(r.records, r.b.count()); err != nil {
+		return ControlSummary{}, err
+	}
+	base := r.b.BaseTimestamp()
+	w.sum.MinTimestamp = base + UnixMs(w.minDelta)
+	w.sum.MaxTimestamp = base + UnixMs(w.maxDelta)
+	return w.sum, nil
+}
+
+// walker is the state of one walk.
+type walker struct {
+	names              ControlNames
+	first              byte // first is the first byte of the topic's own header, or 'c'.
+	sum                ControlSummary
+	minDelta, maxDelta int64
+}
+
+// records walks over p, which must hold exactly count records.
+func (w *walker) records(p []byte, count int) error {
+	at := 0
+	for i := range count {
+		n, body := varint(p, at)
+		if body < 0 || n < minBodyBytes || int(n) > len(p)-body {
+			_, _, err := recordBody(p, at)
+			return &RecordError{i, err}
+		}
+		at = body + int(n)
+		if !w.record(p[body:at], i) {
+			return &RecordError{i, w.explain(p[body:at], i)}
+		}
+	}
+	if at != len(p) {
+		return invalid("%d bytes follow the %d records", len(p)-at, count)
+	}
+	w.sum.Records = count
+	return nil
+}
+
+// record checks one record without its length, at least minBodyBytes long. It only
+// says yes or no: building an error here would cost the sound records, and explain
+// finds the reason.
+func (w *walker) record(p []byte, index int) bool {
+	delta, at := varlong(p, 1)
+	if at < 0 {
+		return false
+	}
+	offset, at := varint(p, at)
+	if at < 0 || int(offset) != index {
+		return false
+	}
+	key, at := varint(p, at)
+	if at < 0 || key < -1 || int(key) > len(p)-at {
+		return false
+	}
+	if key < 0 {
+		w.nullKey(index)
+	} else {
+		at += int(key)
+	}
+	value, at := varint(p, at)
+	if at < 0 || value < -1 || int(value) > len(p)-at {
+		return false
+	}
+	at += max(int(value), 0)
+	if index == 0 {
+		w.minDelta, w.maxDelta = delta, delta
+	}
+	w.minDelta, w.maxDelta = min(w.minDelta, delta), max(w.maxDelta, delta)
+	if at == len(p)-1 && p[at] == 0 {
+		return true // No headers, the common case.
+	}
+	return w.headers(p, at, index)
+}
+
+// headers checks the header count at p[at:] and the headers behind it.
+func (w *walker) headers(p []byte, at, index int) bool {
+	n, at := varint(p, at)
+	if at < 0 || n < 0 || int(n) > (len(p)-at)/minHeaderBytes {
+		return false
+	}
+	control := false
+	for range n {
+		size, from := varint(p, at)
+		if from < 0 || size < 0 || int(size) > len(p)-from {
+			return false
+		}
+		at = from + int(size)
+		// Most names are told apart by their first byte.
+		if size > 0 && (p[from] == controlFirstByte || p[from] == w.first) {
+			control = control || w.names.Match(p[from:at])
+		}
+		size, from = varint(p, at)
+		if from < 0 || size < -1 || int(size) > len(p)-from {
+			return false
+		}
+		at = from + max(int(size), 0)
+	}
+	if control {
+		w.control(index)
+	}
+	return at == len(p)
+}
+
+func (w *walker) nullKey(index int) {
+	if w.sum.NullKeys == 0 {
+		w.sum.FirstNullKey = index
+	}
+	w.sum.NullKeys++
+}
+
+func (w *walker) control(index int) {
+	if w.sum.Control == 0 {
+		w.sum.FirstControl = index
+	}
+	w.sum.Control++
+}
+
+// explain finds out why record said no.
+func (w *walker) explain(p []byte, index int) error {
+	rec, err := parseBody(p)
+	if err != nil {
+		return err
+	}
+	if int(rec.OffsetDelta) != index {
+		return invalid("its offset delta is %d, not %d", rec.OffsetDelta, index)
+	}
+	if err := rec.Headers.check(); err != nil {
+		return err
+	}
+	return invalid("its framing is broken")
+}
