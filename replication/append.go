@@ -1,0 +1,293 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/mutant"
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/replication/metadata"
+	"github.com/chronosdb/chronosdb/timer"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+// AppendOptions go with one produced batch.
+type AppendOptions struct {
+	// Origin is the connection that the batch came from; it orders producers without an id.
+	Origin *Origin
+}
+
+// Append takes one batch from a producer: it is checked by the topic's rules, judged by the producer
+// window, and appended to the partition log, or, if a record carries a control header, to the staging
+// log. The Ack is done once the batch is durable and, for records due at once, delivered.
+//
+// It blocks only at the gate, for a producer that changes logs, until ctx ends. raw is stamped in
+// place and may be used again once Append has returned.
+//
+// Errors: those of batch.CheckFromClient and timer.Stage, ErrInvalidTimestamp,
+// ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrStorage, ErrClosed, *OfflineError, ctx's.
+func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions) (*Ack, error) {
+	cfg := p.config.Load()
+	if err := batch.CheckFromClient(raw, int(cfg.MaxMessageBytes)); err != nil {
+		return nil, err
+	}
+	now := clock.ToMs(p.deps.o.Clock.Now())
+	if err := checkTimestamps(raw, cfg, now); err != nil {
+		return nil, err
+	}
+	kind := visible
+	if cfg.ScheduleEnable {
+		summary, err := batch.WalkControl(raw, inflatedBatchBytesMax)
+		if err != nil {
+			return nil, err
+		}
+		if summary.HasControl {
+			kind = staging
+		}
+	}
+	if kind == visible {
+		var err error
+		if raw, err = prepare(raw, cfg, now); err != nil {
+			return nil, err
+		}
+	} else if _, err := p.stageOf(); err != nil {
+		return nil, err
+	}
+	return p.appendProduced(ctx, raw, produced{kind: kind, origin: o.Origin, cfg: cfg})
+}
+
+// produced is a checked batch on its way to a log.
+type produced struct {
+	kind   logKind
+	origin *Origin
+	cfg    *metadata.TopicConfig
+}
+
+// checkTimestamps applies Kafka's message.timestamp.{before,after}.max.ms to the batch's bounds. It
+// does not apply under LogAppendTime, where the producer's timestamps are replaced
+// (LogValidator.validateTimestamp).
+func checkTimestamps(b batch.Batch, cfg *metadata.TopicConfig, now clock.UnixMs) error {
+	if cfg.LogAppendTime {
+		return nil
+	}
+	for _, ts := range [2]clock.UnixMs{b.BaseTimestamp(), b.MaxTimestamp()} {
+		if ts < 0 {
+			continue // "No timestamp", which Kafka accepts.
+		}
+		if ahead := int64(ts - now); ahead > cfg.TimestampAfterMaxMs {
+			return fmt.Errorf("%w: %d is %d ms in the future, %s is %d", ErrInvalidTimestamp,
+				ts, ahead, metadata.ConfigTimestampAfterMax, cfg.TimestampAfterMaxMs)
+		}
+		if behind := int64(now - ts); behind > cfg.TimestampBeforeMaxMs {
+			return fmt.Errorf("%w: %d is %d ms in the past, %s is %d", ErrInvalidTimestamp,
+				ts, behind, metadata.ConfigTimestampBeforeMax, cfg.TimestampBeforeMaxMs)
+		}
+	}
+	return nil
+}
+
+// prepare applies compression.type and message.timestamp.type to a batch for the partition log.
+func prepare(raw batch.Batch, cfg *metadata.TopicConfig, now clock.UnixMs) (batch.Batch, error) {
+	if codec, fixed := cfg.Codec(); fixed && codec != raw.Codec() {
+		again, err := batch.Recompress(raw, codec, inflatedBatchBytesMax)
+		if err != nil {
+			return nil, err
+		}
+		raw = again
+	}
+	if cfg.LogAppendTime {
+		raw.SetLogAppendTime(now)
+	}
+	return raw, nil
+}
+
+// appendProduced judges a batch, waits at the gate and appends it.
+func (p *Partition) appendProduced(ctx context.Context, b batch.Batch, how produced) (*Ack, error) {
+	// The connection's gate is looked up before the lock: tidying it looks at other partitions.
+	gate := &gateState{}
+	if b.ProducerID() < 0 && how.origin != nil {
+		gate = how.origin.gate(p)
+	}
+	p.mu.Lock()
+	for {
+		if p.mu.closed != nil {
+			err := p.mu.closed
+			p.mu.Unlock()
+			return nil, err
+		}
+		known, err := p.judgeLocked(b)
+		if known != nil || err != nil {
+			ack := p.answerKnownLocked(known)
+			p.mu.Unlock()
+			return ack, err
+		}
+		if s := p.mu.window.byID[b.ProducerID()]; s != nil {
+			gate = &s.gate
+		}
+		if gate.open(how.kind, p.marksLocked()) || mutant.On(mutant.NoGate) {
+			return p.appendJudgedLocked(b, how, gate)
+		}
+		if err := p.waitProgress(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// waitProgress is called with mu held. It releases it until a mark moves, and returns with it held,
+// or with an error and released.
+func (p *Partition) waitProgress(ctx context.Context) error {
+	if p.mu.progress == nil {
+		p.mu.progress = make(chan struct{})
+	}
+	progress := p.mu.progress
+	p.mu.Unlock()
+	select {
+	case <-progress:
+		p.mu.Lock()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *Partition) judgeLocked(b batch.Batch) (*windowEntry, error) {
+	if b.ProducerID() < 0 {
+		return nil, nil
+	}
+	return p.mu.window.judge(b)
+}
+
+// answerKnownLocked gives a duplicate the answer of its original, and not before the original's: a
+// duplicate that is answered early tells a producer that a batch is durable which is not.
+func (p *Partition) answerKnownLocked(e *windowEntry) *Ack {
+	if e == nil {
+		return nil
+	}
+	if e.ack != nil && !mutant.On(mutant.DuplicateBeforeDurable) {
+		return e.ack
+	}
+	ack := newAck(e.result(p.log.Start()))
+	ack.complete(nil)
+	return ack
+}
+
+// result is the answer that a batch gets, the first time and every time after.
+func (e *windowEntry) result(logStart batch.Offset) AppendResult {
+	r := AppendResult{BaseOffset: e.base, LogAppendTime: e.appendMs, LogStart: logStart}
+	if e.kind == staging {
+		r.BaseOffset = -1
+	}
+	return r
+}
+
+// appendJudgedLocked appends a batch that is neither known nor refused, and releases mu.
+func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateState) (*Ack, error) {
+	now := clock.ToMs(p.deps.o.Clock.Now())
+	stored, dueNow := b, false
+	if how.kind == staging {
+		staged, info, err := p.stageLocked(b, how.cfg, now)
+		if err != nil {
+			p.mu.Unlock()
+			return nil, err
+		}
+		stored, dueNow = staged, info.DueNow > 0
+	}
+	base, end, err := p.logOf(how.kind).Append(stored, p.epoch)
+	if err != nil {
+		p.mu.Unlock()
+		return nil, p.appendError(err)
+	}
+	entry := windowEntry{
+		first: b.BaseSequence(), last: b.LastSequence(),
+		kind: how.kind, base: base, end: end, appendMs: -1,
+	}
+	if how.kind == visible && how.cfg.LogAppendTime {
+		entry.appendMs = stored.MaxTimestamp()
+	}
+	entry.ack = newAck(entry.result(p.log.Start()))
+	gate.note(how.kind, end, dueNow)
+	if b.ProducerID() >= 0 {
+		s := p.mu.window.accept(b, entry, now)
+		s.gate.note(how.kind, end, dueNow)
+	}
+	reached := p.queueLocked(how.kind, waiting{need: end, dueNow: dueNow, ack: entry.ack})
+	reached = append(reached, p.appendedLocked(how.kind, len(stored), end)...)
+	p.mu.Unlock()
+
+	p.memberOf(how.kind).Dirty()
+	if len(reached) > 0 || p.deps.o.FsyncMode == log.Periodic {
+		p.announce(how.kind, reached)
+	}
+	return entry.ack, nil
+}
+
+// queueLocked makes an ack wait for its high watermark.
+func (p *Partition) queueLocked(kind logKind, w waiting) []waiting {
+	if mutant.On(mutant.AckBeforeFsync) {
+		return []waiting{w}
+	}
+	p.mu.acks[kind].push(w)
+	return nil
+}
+
+// stageLocked decides on each record of a batch, once and for good.
+func (p *Partition) stageLocked(
+	b batch.Batch, cfg *metadata.TopicConfig, now clock.UnixMs,
+) (batch.Batch, timer.StageInfo, error) {
+	return timer.Stage(nil, b, timer.StagePlan{
+		Now:          now,
+		MaxDelay:     delay(cfg.ScheduleMaxDelayMs),
+		InflateLimit: inflatedBatchBytesMax,
+	})
+}
+
+// AppendLocal appends a batch that this node made itself, such as a coordinator's records. There is
+// no producer window and no control header in it.
+func (p *Partition) AppendLocal(b batch.Batch) (*Ack, error) {
+	p.mu.Lock()
+	if p.mu.closed != nil {
+		err := p.mu.closed
+		p.mu.Unlock()
+		return nil, err
+	}
+	base, end, err := p.log.Append(b, p.epoch)
+	if err != nil {
+		p.mu.Unlock()
+		return nil, p.appendError(err)
+	}
+	ack := newAck(AppendResult{BaseOffset: base, LogAppendTime: -1, LogStart: p.log.Start()})
+	reached := p.queueLocked(visible, waiting{need: end, ack: ack})
+	reached = append(reached, p.appendedLocked(visible, len(b), end)...)
+	p.mu.Unlock()
+
+	p.member.Dirty()
+	if len(reached) > 0 {
+		p.announce(visible, reached)
+	}
+	return ack, nil
+}
+
+// appendError sorts a log's write error: a full disk passes, anything else ends the process.
+func (p *Partition) appendError(err error) error {
+	if vfs.IsNoSpace(err) || errors.Is(err, log.ErrNoSpace) {
+		return fmt.Errorf("%w: partition %s: %w", ErrStorage, p.Name(), err)
+	}
+	if errors.Is(err, log.ErrClosed) {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	p.deps.failed(err)
+	return fmt.Errorf("append to partition %s: %w", p.Name(), err)
+}
+
+// delay turns a config in milliseconds into a duration, at most the longest there is.
+func delay(ms int64) (d time.Duration) {
+	if ms > math.MaxInt64/int64(time.Millisecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(ms) * time.Millisecond
+}

@@ -1,0 +1,46 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Refusals of this package. Errors of batch, log, metadata and timer pass through wrapped.
+var (
+	// ErrUnknownPartition means that the topic has no partition of that index here.
+	ErrUnknownPartition = errors.New("unknown partition")
+	// ErrOutOfOrderSequence means that a producer's batch does not follow its last one, and is not
+	// one of its last five either.
+	ErrOutOfOrderSequence = errors.New("out of order sequence number")
+	// ErrInvalidProducerEpoch means that a newer instance of the producer has taken over.
+	ErrInvalidProducerEpoch = errors.New("producer epoch is older than the current one")
+	// ErrInvalidTimestamp means that a timestamp lies outside the topic's bounds.
+	ErrInvalidTimestamp = errors.New("timestamp is out of the topic's range")
+	// ErrFencedLeaderEpoch means that the client knows an older leader epoch than this one.
+	ErrFencedLeaderEpoch = errors.New("leader epoch is older than the partition's")
+	// ErrUnknownLeaderEpoch means that the client knows a newer leader epoch than this node.
+	ErrUnknownLeaderEpoch = errors.New("leader epoch is newer than the partition's")
+	// ErrStorage means that the disk refused a write in a way that may pass, such as being full.
+	// The batch was cut off again and may be sent again.
+	ErrStorage = errors.New("storage cannot take the batch now")
+	// ErrClosed means that the partition or the whole manager is closed.
+	ErrClosed = errors.New("partition is closed")
+	// ErrOffline is wrapped by OfflineError.
+	ErrOffline = errors.New("partition is offline")
+	// ErrDisagree means that state on disk names something that the logs do not have.
+	ErrDisagree = errors.New("state on disk disagrees with the log")
+)
+
+// OfflineError says why one partition is not served while the rest of the node is.
+type OfflineError struct {
+	Partition string // topic name and index, for a person
+	Err       error  // names file and position where there is one
+}
+
+// Error says which partition is offline and why.
+func (e *OfflineError) Error() string {
+	return fmt.Sprintf("partition %s is offline: %v", e.Partition, e.Err)
+}
+
+// Unwrap gives both the sentinel and the cause.
+func (e *OfflineError) Unwrap() []error { return []error{ErrOffline, e.Err} }

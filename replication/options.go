@@ -1,0 +1,102 @@
+package replication
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/timer/clock"
+	"go.uber.org/zap"
+)
+
+// Options configure a Manager. A zero field means its default.
+type Options struct {
+	// DataDir is the data directory; it is made if it does not exist. Required.
+	DataDir string
+	// NodeID names this node in the metadata; default 1.
+	NodeID int32
+	// FS is the file system; default the operating system's.
+	FS vfs.FS
+	// Clock is the source of time; default the real one.
+	Clock clock.Clock
+	// FsyncMode says when an acknowledgement may be given; default log.Batch.
+	FsyncMode log.Mode
+	// FsyncInterval is the pause between fsyncs in periodic mode; default 100 ms.
+	FsyncInterval time.Duration
+	// SegmentBytes is the size at which segments roll, unless a topic says otherwise; default 512 MiB.
+	SegmentBytes int64
+	// TickMs is the resolution of deliveries in milliseconds; default 1.
+	TickMs int
+	// WheelSize is how many ticks ahead pending records are held in memory; default 65,536.
+	WheelSize int
+	// NumPartitions is what a topic gets that does not say how many; default 1.
+	NumPartitions int32
+	// RetentionInterval is the pause between looks for segments to delete; default 5 minutes, as
+	// Kafka's log.retention.check.interval.ms.
+	RetentionInterval time.Duration
+	// Logger is where events go; default nowhere.
+	Logger *zap.Logger
+	// OnFailure is called once, when a write or fsync error has made the data directory unusable to
+	// this process. The owner must exit: nothing is acknowledged any more. Required unless Manual.
+	OnFailure func(error)
+	// Manual starts no goroutine: commits, deliveries and housekeeping happen in Step. For tests
+	// that own every interleaving.
+	Manual bool
+}
+
+// EnsureDefaults fills every zero field.
+func (o *Options) EnsureDefaults() {
+	if o.NodeID == 0 {
+		o.NodeID = 1
+	}
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real()
+	}
+	if o.FsyncInterval == 0 {
+		o.FsyncInterval = 100 * time.Millisecond
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = 512 << 20
+	}
+	if o.TickMs == 0 {
+		o.TickMs = 1
+	}
+	if o.WheelSize == 0 {
+		o.WheelSize = 65_536
+	}
+	if o.NumPartitions == 0 {
+		o.NumPartitions = 1
+	}
+	if o.RetentionInterval == 0 {
+		o.RetentionInterval = 5 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.OnFailure == nil {
+		o.OnFailure = func(error) {}
+	}
+}
+
+// Validate refuses what cannot work, with the rule in the text.
+func (o *Options) Validate() error {
+	switch {
+	case o.DataDir == "":
+		return fmt.Errorf("replication: DataDir is empty; name the data directory")
+	case o.NodeID < 0:
+		return fmt.Errorf("replication: NodeID is %d; use 0 or a positive number", o.NodeID)
+	case o.SegmentBytes < 1<<14:
+		return fmt.Errorf("replication: SegmentBytes is %d; use at least 16384", o.SegmentBytes)
+	case o.TickMs < 1 || o.TickMs > 1000:
+		return fmt.Errorf("replication: TickMs is %d; use 1 to 1000", o.TickMs)
+	case o.WheelSize < 256 || o.WheelSize > 1<<24:
+		return fmt.Errorf("replication: WheelSize is %d; use 256 to 16777216", o.WheelSize)
+	case o.NumPartitions < 1:
+		return fmt.Errorf("replication: NumPartitions is %d; use at least 1", o.NumPartitions)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/mutant"
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+// enforceRetention forgets idle producers and deletes the segments of the partition log that
+// retention.ms and retention.bytes no longer keep.
+//
+// Before a delivered batch goes, its settlement is durable in the staging log. A delivery is the only
+// proof that its pending record is done; if it went first, an index rebuilt from the two logs would
+// find the record pending and deliver it again.
+func (p *Partition) enforceRetention(now clock.UnixMs, quit <-chan struct{}) error {
+	cfg := p.config.Load()
+	p.mu.Lock()
+	p.mu.window.expire(now)
+	closed := p.mu.closed
+	p.mu.Unlock()
+	if closed != nil {
+		return nil
+	}
+	policy := log.RetentionPolicy{Ms: cfg.RetentionMs, Bytes: cfg.RetentionBytes}
+	to := p.log.RetentionPoint(policy, now, p.HighWatermark())
+	if to <= p.log.Start() {
+		return nil
+	}
+	if s := p.stage.Load(); s != nil && !mutant.On(mutant.NoSettlements) {
+		settled, err := p.settle(s, to, quit)
+		if err != nil || !settled {
+			return err
+		}
+	}
+	if err := p.log.AdvanceStart(to); err != nil {
+		return fmt.Errorf("delete old segments of partition %s: %w", p.Name(), err)
+	}
+	return nil
+}
+
+// settle writes settlements for every delivery below to, and waits until they are below the staging
+// log's high watermark. It reports false when it was told to quit.
+func (p *Partition) settle(s *stage, to batch.Offset, quit <-chan struct{}) (bool, error) {
+	for s.schedule.SettledTo() < to {
+		b, upTo, err := s.schedule.Settle(to)
+		if err != nil {
+			return false, fmt.Errorf("settle deliveries of partition %s: %w", p.Name(), err)
+		}
+		if b == nil {
+			return true, nil // Nothing was delivered in the rest of that range.
+		}
+		end, err := p.appendSettlement(s, b)
+		if err != nil {
+			return false, err
+		}
+		if ok, err := p.awaitStaging(s, end, quit); !ok || err != nil {
+			return false, err
+		}
+		// The schedule's next turns read the settlement and move SettledTo; taking them here
+		// saves waiting for the runner.
+		for s.schedule.SettledTo() < upTo {
+			worked, err := s.schedule.RunOnce()
+			if err != nil {
+				return false, err
+			}
+			if !worked && s.schedule.SettledTo() < upTo {
+				return false, fmt.Errorf("%w: a settlement up to offset %d of partition %s is durable "+
+					"but was not applied", ErrDisagree, upTo, p.Name())
+			}
+		}
+	}
+	return true, nil
+}
+
+func (p *Partition) appendSettlement(s *stage, b batch.Batch) (batch.Offset, error) {
+	p.mu.Lock()
+	if p.mu.closed != nil {
+		err := p.mu.closed
+		p.mu.Unlock()
+		return 0, err
+	}
+	_, end, err := s.log.Append(b, p.epoch)
+	if err != nil {
+		p.mu.Unlock()
+		return 0, p.appendError(err)
+	}
+	reached := p.appendedLocked(staging, len(b), end)
+	p.mu.Unlock()
+	s.member.Dirty()
+	p.announce(staging, reached)
+	return end, nil
+}
+
+// awaitStaging waits until the staging log is durable up to end.
+func (p *Partition) awaitStaging(s *stage, end batch.Offset, quit <-chan struct{}) (bool, error) {
+	if p.deps.o.Manual {
+		if _, err := p.deps.committer.CommitOnce(); err != nil {
+			return false, err
+		}
+	}
+	p.mu.Lock()
+	for s.log.FlushedEnd() < end || p.hw[staging].Load() < int64(end) {
+		if p.mu.closed != nil {
+			p.mu.Unlock()
+			return false, nil
+		}
+		if p.mu.progress == nil {
+			p.mu.progress = make(chan struct{})
+		}
+		progress := p.mu.progress
+		p.mu.Unlock()
+		select {
+		case <-progress:
+		case <-quit:
+			return false, nil
+		}
+		p.mu.Lock()
+	}
+	p.mu.Unlock()
+	return true, nil
+}
+
+// mayGoOn reports whether an error will pass by itself.
+func (p *Partition) mayGoOn(err error) bool {
+	return vfs.IsNoSpace(err) || errors.Is(err, log.ErrNoSpace) ||
+		errors.Is(err, ErrStorage) || errors.Is(err, ErrClosed)
+}
