@@ -59,7 +59,7 @@ func readFile(fs pebblevfs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(data) > ReadFileBytesMax {
-		return nil, fmt.Errorf("read %s: more than %d bytes: %w", name, ReadFileBytesMax, ErrTooLarge)
+		return nil, fmt.Errorf("read %s: over %d bytes: %w", name, ReadFileBytesMax, ErrTooLarge)
 	}
 	return data, nil
 }
