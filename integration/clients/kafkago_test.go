@@ -32,7 +32,7 @@ func kafkaGoProduce(t *testing.T, topic string, o produceOptions, messages []mes
 	defer transport.CloseIdleConnections()
 	w := &kafka.Writer{
 		Transport: transport,
-		Addr: kafka.TCP(serverAddr(t)), Topic: topic, RequiredAcks: kafka.RequireAll,
+		Addr:      kafka.TCP(serverAddr(t)), Topic: topic, RequiredAcks: kafka.RequireAll,
 		Compression: kafkaGoCodecs[o.codec], BatchSize: len(messages), MaxAttempts: 1,
 		BatchTimeout: 50 * time.Millisecond,
 		Completion: func(written []kafka.Message, _ error) {
