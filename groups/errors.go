@@ -44,6 +44,9 @@ var (
 	// ErrGroupSubscribed is GROUP_SUBSCRIBED_TO_TOPIC: offsets of a topic that the
 	// group consumes cannot be deleted.
 	ErrGroupSubscribed = errors.New("group is subscribed to the topic")
+	// ErrCommitTooLarge is INVALID_COMMIT_OFFSET_SIZE: the offsets of one request do not
+	// fit into one batch.
+	ErrCommitTooLarge = errors.New("commit too large")
 	// ErrLimit is POLICY_VIOLATION: a bound of Options (groups, offsets of one group,
 	// bytes of one member) would be exceeded.
 	ErrLimit = errors.New("coordinator limit reached")

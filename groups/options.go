@@ -35,15 +35,29 @@ const (
 // Limits that no option changes.
 const (
 	// groupIDBytesMax bounds a group id; the stored string has 16 bit of length.
-	groupIDBytesMax = 32767
+	groupIDBytesMax = storedStringBytesMax
 	// newMemberTimeout is how long a member that joins for the first time may wait in
 	// a rebalance before it is given up, in place of its session timeout: its client
 	// does not send heartbeats yet (GroupCoordinatorConfig, CLASSIC_GROUP_NEW_MEMBER_
 	// JOIN_TIMEOUT_MS).
 	newMemberTimeout = 5 * time.Minute
-	// metadataValueBytesMax bounds a group's stored record, which has to fit into one
-	// batch of the offsets topic.
-	metadataValueBytesMax = 1000 * 1000
+	// storedStringBytesMax bounds every string that goes into a record, where it has
+	// 16 bits of length.
+	storedStringBytesMax = 32767
+	// instanceIDBytesMax bounds a group instance id, as Kafka's clients do.
+	instanceIDBytesMax = 249
+	// memberIDPrefixBytesMax is how much of a client id goes into a member id.
+	memberIDPrefixBytesMax = 255
+	// appendBytesMax bounds the records of one append, which become one batch of the
+	// offsets topic, whose max.message.bytes is 1 MiB and a little.
+	appendBytesMax = 1000 * 1000
+	// recordOverheadBytes is what a record adds to its key and value at most.
+	recordOverheadBytes = 32
+	// loadersMax is how many shards load at the same time.
+	loadersMax = 4
+	// loadRetryMin and loadRetryMax bound the pause before a shard that could not be
+	// loaded is tried again.
+	loadRetryMin, loadRetryMax = time.Second, 30 * time.Second
 )
 
 // Options configure a Coordinator. Zero values mean the defaults.

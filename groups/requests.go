@@ -129,7 +129,10 @@ type CommitRequest struct {
 	// RetentionMs overrides Options.OffsetRetention for these offsets (versions 2 to
 	// 4 carry it); negative means no override.
 	RetentionMs int64
-	Topics      []CommitTopic
+	// CanTellGroupNotFound lets a commit by a member of an unknown group fail with
+	// ErrGroupNotFound (version 9 and later) in place of ErrIllegalGeneration.
+	CanTellGroupNotFound bool
+	Topics               []CommitTopic
 }
 
 // CommitTopic is one topic of a CommitRequest.
