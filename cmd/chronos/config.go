@@ -1,0 +1,108 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/chronosdb/chronosdb/replication/metadata"
+)
+
+// Config is everything that can be chosen about a server. Each field is one flag, one CHRONOS_
+// environment variable and one key of the configuration file, all of the same name; registerFlags
+// is the one place that ties them together.
+type Config struct {
+	NodeID           int64
+	DataDir          string
+	KafkaAddr        string // host:port to listen on for Kafka clients
+	HTTPAddr         string // host:port to listen on for /health and /metrics
+	AdvertisedAddr   string // host:port told to clients; empty: follows from KafkaAddr
+	AutoCreateTopics bool
+	NumPartitions    int64 // of a topic that is created without saying how many
+	SegmentBytes     int64 // size at which a log file is closed and the next one begun
+	FsyncMode        string
+	FsyncInterval    time.Duration // between fsyncs in the mode periodic
+	TickMs           int64         // resolution of the timing wheel
+	WheelSize        int64         // slots of the timing wheel
+	DedupTTL         time.Duration // has no effect yet; serve says so when it is chosen
+	MaxRequestBytes  int64         // of Produce; every other request is bounded by 1 MiB
+	LogLevel         string
+	LogFormat        string
+	ConfigFile       string
+}
+
+// The bounds of the flags. Each is where a value stops making sense, not a measured optimum.
+const (
+	partitionsMax    = metadata.MaxPartitionsPerTopic
+	segmentBytesMin  = 1 << 20
+	segmentBytesMax  = math.MaxInt32 // positions in a segment's index are 32 bits wide
+	fsyncIntervalMin = time.Millisecond
+	fsyncIntervalMax = time.Minute
+	tickMsMax        = 1000
+	wheelSlotsMin    = 512
+	wheelSlotsMax    = 1 << 20
+	dedupTTLMax      = 10 * 365 * 24 * time.Hour
+	requestBytesMin  = 1 << 20
+	requestBytesMax  = 100 << 20 // Kafka's own default bound of any request
+)
+
+// defaultConfig is what runs when nothing is chosen: a server that only this machine can reach,
+// because there is no authentication yet.
+func defaultConfig() Config {
+	return Config{
+		NodeID:           1,
+		DataDir:          "./data",
+		KafkaAddr:        "127.0.0.1:9092",
+		HTTPAddr:         "127.0.0.1:8080",
+		AutoCreateTopics: true,
+		NumPartitions:    1,
+		SegmentBytes:     512 << 20,
+		FsyncMode:        "batch",
+		FsyncInterval:    100 * time.Millisecond,
+		TickMs:           1,
+		WheelSize:        65536,
+		DedupTTL:         7 * 24 * time.Hour,
+		MaxRequestBytes:  32 << 20,
+		LogLevel:         "info",
+		LogFormat:        "auto",
+	}
+}
+
+// registerFlags adds a flag for each field of c, whose current value is the default. The order is
+// that of --help: what most people change comes first.
+func registerFlags(f *pflag.FlagSet, c *Config) {
+	f.SortFlags = false
+	f.Var(text(&c.DataDir, "directory"), "data-dir",
+		"directory that holds the logs; made when missing")
+	f.Var(address(&c.KafkaAddr), "kafka-addr", "where to listen for Kafka clients")
+	f.Var(address(&c.HTTPAddr), "http-addr", "where to listen for /health and /metrics")
+	f.Var(advertised(&c.AdvertisedAddr), "advertised-addr",
+		"address that clients are told to connect to (default: follows from --kafka-addr)")
+	f.Var(integer(&c.NodeID, 1, math.MaxInt32), "node-id", "broker id of this server")
+	f.Var(boolean(&c.AutoCreateTopics), "auto-create-topics",
+		"create a topic when a client first names it")
+	f.Lookup("auto-create-topics").NoOptDefVal = "true"
+	f.Var(integer(&c.NumPartitions, 1, partitionsMax), "num-partitions",
+		"partitions of a topic created without a number")
+	f.Var(oneOf(&c.FsyncMode, "batch", "every_event", "periodic"), "fsync-mode",
+		"batch: one fsync covers many acks; every_event: one for each request;\n"+
+			"periodic: ack after the write, so a power cut can lose the last interval")
+	f.Var(duration(&c.FsyncInterval, fsyncIntervalMin, fsyncIntervalMax), "fsync-interval",
+		"time between fsyncs in --fsync-mode periodic")
+	f.Var(size(&c.SegmentBytes, segmentBytesMin, segmentBytesMax), "segment-size",
+		"size at which a log segment is closed; a topic's segment.bytes goes first")
+	f.Var(size(&c.MaxRequestBytes, requestBytesMin, requestBytesMax), "max-request-bytes",
+		"largest produce request; other requests are bounded by 1MiB")
+	f.Var(integer(&c.TickMs, 1, tickMsMax), "tick-ms", "resolution of deliveries in milliseconds")
+	f.Var(integer(&c.WheelSize, wheelSlotsMin, wheelSlotsMax), "wheel-size",
+		"slots of the timing wheel; records due later than tick-ms * wheel-size wait on disk")
+	f.Var(duration(&c.DedupTTL, time.Second, dedupTTLMax), "dedup-ttl",
+		"how long message ids are to be remembered; without effect in this version")
+	f.Var(oneOf(&c.LogLevel, "debug", "info", "warn", "error"), "log-level",
+		"least severe log line to print")
+	f.Var(oneOf(&c.LogFormat, "auto", "console", "json"), "log-format",
+		"auto: console on a terminal, JSON elsewhere")
+	f.Var(text(&c.ConfigFile, "file"), "config",
+		"YAML file whose keys are the names of these flags")
+}
