@@ -14,11 +14,11 @@ import (
 // offsetsTopicName is Kafka's name of the topic that holds groups and their offsets.
 const offsetsTopicName = "__consumer_offsets"
 
-// offsetsBatchMax bounds what one batch of the topic may inflate to; ours are not compressed at all.
+// offsetsBatchMax bounds what one batch of the topic may inflate to; ours are not compressed.
 const offsetsBatchMax = 64 << 20
 
-// offsetsConfigs are the topic's settings. Nothing in it may age away: the newest record of a key is
-// what a group has committed, and there is no compaction yet that could tell it from older ones.
+// offsetsConfigs are the topic's settings. Nothing in it may age away: the newest record of a key
+// is what a group has committed, and there is no compaction yet that could tell it from older ones.
 var offsetsConfigs = map[string]string{
 	metadata.ConfigRetentionMs:     "-1",
 	metadata.ConfigRetentionBytes:  "-1",

@@ -42,7 +42,8 @@ func (h *health) notReady(state string) {
 	h.ready.Store(false)
 }
 
-// ServeHTTP answers 200 OK while the server serves Kafka clients, else 503 with what it does instead.
+// ServeHTTP answers 200 OK while the server serves Kafka clients, else 503 with what it does
+// instead.
 func (h *health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -29,8 +29,8 @@ import (
 // up: its client sees a closed connection and tries again elsewhere or later.
 const drainMax = 5 * time.Second
 
-const serveHelp = `Start the server. Every flag has a default: without any, only this machine can connect, and the
-data is kept in ./data.
+const serveHelp = `Start the server. Every flag has a default: without any, only this machine can
+connect, and the data is kept in ./data.
 
 A flag can also be set by an environment variable (--tick-ms as CHRONOS_TICK_MS) and by a key of
 the YAML file that --config names (tick-ms: 1). The command line goes before the environment, the
@@ -45,7 +45,7 @@ func newServe() *cobra.Command {
 		Use:     "serve",
 		Short:   "Start the server",
 		Long:    serveHelp,
-		Example: "  chronos serve\n  chronos serve --data-dir /var/lib/chronos --config /etc/chronos.yaml",
+		Example: "  chronos serve\n  chronos serve --data-dir /var/lib/chronos --num-partitions 4",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := applySources(cmd.Flags(), os.Environ()); err != nil {
@@ -70,7 +70,8 @@ func newServe() *cobra.Command {
 	return cmd
 }
 
-// server is what serve has opened so far, in the order of its fields. Only serve's goroutine uses it.
+// server is what serve has opened so far, in the order of its fields. Only serve's goroutine uses
+// it.
 type server struct {
 	config   Config
 	logger   *zap.Logger

@@ -137,7 +137,8 @@ func (r *runner) hunt(ctx context.Context, h hunt) (line string, noticed bool) {
 	if noticed {
 		outcome = "noticed"
 	}
-	return fmt.Sprintf("%s\t%s %s\t%s\t%s\t%s", h.fault, h.dir, h.test, before, after, outcome), noticed
+	line = fmt.Sprintf("%s\t%s %s\t%s\t%s\t%s", h.fault, h.dir, h.test, before, after, outcome)
+	return line, noticed
 }
 
 // test runs one test in its folder, where its testdata is.
