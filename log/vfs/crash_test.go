@@ -368,7 +368,8 @@ func TestOnSyncCanCrash(t *testing.T) {
 
 func TestCrashStats(t *testing.T) {
 	c := NewCrash(1)
-	script(t, c, "mkdir /d\nwrite /d/a 12345\nsync /d/a\nsyncdir /d\nsyncdir /\nat /d/a 5 678\nwrite /b 12")
+	script(t, c, "mkdir /d\nwrite /d/a 12345\nsync /d/a\nsyncdir /d\nsyncdir /")
+	script(t, c, "at /d/a 5 678\nwrite /b 12")
 	if got := contentOf(t, c, "/d/a"); len(got) != 8 {
 		t.Fatalf("content %q", got)
 	}
@@ -387,7 +388,8 @@ func TestCrashStats(t *testing.T) {
 func TestSameSeedsSameBytes(t *testing.T) {
 	run := func() string {
 		c := NewCrash(5)
-		script(t, c, "mkdir /d\nsyncdir /\nwrite /d/a 1\nwrite /d/b 2222222222\nwrite /c 3\nrename /c /d/c")
+		script(t, c, "mkdir /d\nsyncdir /\nwrite /d/a 1\nwrite /d/b 2222222222")
+		script(t, c, "write /c 3\nrename /c /d/c")
 		for range 20 {
 			c = c.Crash(0.7, nil)
 			script(t, c, "at /d/e 3 444444\natomic /n 5\nwrite /d/f 66666")

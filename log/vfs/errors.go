@@ -9,6 +9,9 @@ import (
 // ErrNoSpace is the operating system's ENOSPC. The fakes return errors that wrap it as well.
 var ErrNoSpace error = unix.ENOSPC
 
+// ErrIO is the operating system's EIO, for a Fault: the disk did not do it.
+var ErrIO error = unix.EIO
+
 // ErrLocked is wrapped by the error of Lock when the file is locked already, by this process or by
 // another one.
 var ErrLocked = errors.New("file is locked")

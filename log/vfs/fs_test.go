@@ -18,6 +18,16 @@ func everyFS(t *testing.T, test func(t *testing.T, fsys FS, dir string)) {
 		c := NewCrash(1)
 		test(t, c, newDir(t, c))
 	})
+	t.Run("FaultyOS", func(t *testing.T) { test(t, NewFaulty(OS()), t.TempDir()) })
+	t.Run("FaultyCrash", func(t *testing.T) {
+		f := NewFaulty(NewCrash(1))
+		test(t, f, newDir(t, f))
+	})
+	t.Run("SmallDisk", func(t *testing.T) {
+		f := NewFaulty(NewCrash(1))
+		f.SetFree(1 << 20)
+		test(t, f, newDir(t, f))
+	})
 }
 
 // newDir makes a durable directory.
@@ -131,7 +141,8 @@ func TestNames(t *testing.T) {
 		must(t, fsys.MkdirAll(at("d/e"), 0o755))
 		must(t, fsys.MkdirAll(at("d/e"), 0o755))
 		put(t, fsys, at("d/e/f"), "f")
-		for name, want := range map[string]string{"a": "missing", "b": "a2", "c": "a2", "d/e/f": "f"} {
+		wants := map[string]string{"a": "missing", "b": "a2", "c": "a2", "d/e/f": "f"}
+		for name, want := range wants {
 			if got := contentOf(t, fsys, at(name)); got != want {
 				t.Errorf("%s holds %q, want %q", name, got, want)
 			}
