@@ -30,7 +30,7 @@ const (
 	functionLinesMax = 70
 	lineColumnsMax   = 100
 	testColumnsMax   = 120 // a table reads better with one case on one line
-	tabColumns       = 1 // as linters count by default
+	tabColumns       = 1   // as linters count by default
 )
 
 const modulePath = "github.com/chronosdb/chronosdb"
