@@ -1,10 +1,17 @@
 package batch
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/chronosdb/chronosdb/log/invariant"
+)
 
 // maxPooledBytes is the largest buffer that goes back to the pool: one huge batch must
 // not pin its memory for good.
 const maxPooledBytes = 8 << 20
+
+// poisonByte is what a returned buffer is filled with under invariant.Enabled.
+const poisonByte = 0xdd
 
 // buffers holds scratch space for inflated records.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -12,6 +19,13 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
 
 func putBuffer(p *[]byte) {
+	if invariant.Enabled {
+		// A view that outlives its Reader must be seen in a test, not once a month.
+		all := (*p)[:cap(*p)]
+		for i := range all {
+			all[i] = poisonByte
+		}
+	}
 	if cap(*p) > maxPooledBytes {
 		return
 	}

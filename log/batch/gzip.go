@@ -11,7 +11,7 @@ import (
 
 // gzipWriters and gzipReaders keep the codecs' state, 800 KiB and 40 KiB each.
 var (
-	gzipWriters = sync.Pool{New: func() any { return new(gzip.Writer) }}
+	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 	gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
 )
 

@@ -77,21 +77,24 @@ func (r *Reader) Next() (rec Record, ok bool, err error) {
 		}
 		return Record{}, false, r.err
 	}
-	rec, n, err := ParseRecord(r.records[r.end:])
+	body, at, err := recordBody(r.records, r.end)
 	if err == nil {
-		err = r.check(rec)
+		err = rec.parse(body)
+	}
+	if err == nil {
+		err = r.check(&rec)
 	}
 	if err != nil {
 		r.err = &RecordError{r.index, err}
 		return Record{}, false, r.err
 	}
 	r.index++
-	r.pos, r.end, r.lastDelta = r.end, r.end+n, rec.OffsetDelta
+	r.pos, r.end, r.lastDelta = r.end, at+len(body), rec.OffsetDelta
 	return rec, true, nil
 }
 
-// check judges what ParseRecord does not look at.
-func (r *Reader) check(rec Record) error {
+// check judges what parse does not look at.
+func (r *Reader) check(rec *Record) error {
 	if rec.OffsetDelta <= r.lastDelta || rec.OffsetDelta > r.b.LastOffsetDelta() {
 		return invalid("its offset delta is %d after %d in a batch that ends at %d",
 			rec.OffsetDelta, r.lastDelta, r.b.LastOffsetDelta())

@@ -102,7 +102,7 @@ func ParseRecord(p []byte) (r Record, n int, err error) {
 	if err != nil {
 		return Record{}, 0, err
 	}
-	if r, err = parseBody(body); err != nil {
+	if err = r.parse(body); err != nil {
 		return Record{}, 0, err
 	}
 	return r, at + len(body), nil
@@ -124,31 +124,28 @@ func recordBody(p []byte, i int) (body []byte, at int, err error) {
 // header count, a byte each.
 const minBodyBytes = 6
 
-// parseBody decodes a record without its length.
-func parseBody(p []byte) (r Record, err error) {
+// parse decodes a record without its length, at least minBodyBytes long.
+func (r *Record) parse(p []byte) error {
 	r.Attributes = int8(p[0])
 	at := 1
 	if r.TimestampDelta, at = varlong(p, at); at < 0 {
-		return r, invalid("its timestamp delta is broken")
+		return invalid("its timestamp delta is broken")
 	}
 	if r.OffsetDelta, at = varint(p, at); at < 0 {
-		return r, invalid("its offset delta is broken")
+		return invalid("its offset delta is broken")
 	}
 	if r.Key, at = nullable(p, at); at < 0 {
-		return r, invalid("its key runs past its end")
+		return invalid("its key runs past its end")
 	}
 	if r.Value, at = nullable(p, at); at < 0 {
-		return r, invalid("its value runs past its end")
+		return invalid("its value runs past its end")
 	}
 	n, at := varint(p, at)
 	if at < 0 {
-		return r, invalid("its header count is broken")
-	}
-	if err := checkHeaderCount(int(n), len(p)-at); err != nil {
-		return r, err
+		return invalid("its header count is broken")
 	}
 	r.Headers = RawHeaders{Count: int(n), Bytes: p[at:]}
-	return r, nil
+	return checkHeaderCount(int(n), len(p)-at)
 }
 
 // minHeaderBytes is the smallest header: two lengths.
@@ -166,7 +163,7 @@ func checkHeaderCount(n, left int) error {
 	return nil
 }
 
-// checkHeaders walks over all headers, so that a record from a Reader is sound.
+// check walks over all headers, so that a record from a Reader is sound.
 func (h RawHeaders) check() error {
 	at := 0
 	for i := range h.Count {

@@ -89,7 +89,7 @@ func delayMistake(s string) string {
 	if n := len(s) - 1; n > 0 && (s[n] == 'd' || s[n] == 'D') && isDigits(s[:n]) {
 		return " has days, which are written P" + s[:n] + "D or in hours"
 	}
-	if new(time.Time).UnmarshalText([]byte(s)) == nil {
+	if _, ok := rfc3339([]byte(s)); ok {
 		return " is a point in time, which belongs in " + HeaderScheduleTs
 	}
 	return " is not a duration"

@@ -128,13 +128,13 @@ func ParseControl(r Record, names ControlNames) (c Control, present bool, err er
 
 // apply takes one control header in.
 func (c *Control) apply(name, value []byte, names ControlNames) error {
-	switch s := string(name); {
-	case s == HeaderScheduleTs, names.Ts != "" && s == names.Ts:
+	switch {
+	case string(name) == HeaderScheduleTs, names.Ts != "" && string(name) == names.Ts:
 		return c.applyTs(name, value)
-	case s == HeaderScheduleDelay:
+	case string(name) == HeaderScheduleDelay:
 		return c.applyDelay(name, value)
 	default:
-		return refuse(name, unknownReason(s))
+		return refuse(name, unknownReason(string(name)))
 	}
 }
 

@@ -38,7 +38,11 @@ func parseDue(v []byte) (due UnixMs, reason string) {
 	case allDigits(v):
 		return parseDecimalTime(v)
 	case len(v) == bigEndianBytes && !isPrintable(v):
-		return plausible(int64(binary.BigEndian.Uint64(v)), "8 bytes big-endian")
+		ms := int64(binary.BigEndian.Uint64(v))
+		if isPlausible(ms) {
+			return UnixMs(ms), ""
+		}
+		return 0, implausible(ms, fmt.Sprintf("8 bytes big-endian, read as %d,", ms))
 	default:
 		return parseRFC3339(v)
 	}
@@ -49,27 +53,26 @@ func parseDecimalTime(v []byte) (UnixMs, string) {
 	if len(digits) > maxDecimalDigits {
 		return 0, quoted(v) + tooFine(len(digits) == 19)
 	}
-	return plausible(decimal(digits), quoted(v))
+	if ms := decimal(digits); !isPlausible(ms) {
+		return 0, implausible(ms, quoted(v))
+	}
+	return UnixMs(decimal(digits)), ""
 }
 
-// plausible refuses what cannot have been meant as Unix milliseconds.
-func plausible(ms int64, shown string) (UnixMs, string) {
-	if ms >= minPlausibleMs && ms < maxPlausibleMs {
-		return UnixMs(ms), ""
-	}
-	if shown[0] != '"' { // Binary: say which number was read.
-		shown = fmt.Sprintf("%s, read as %d,", shown, ms)
-	}
+func isPlausible(ms int64) bool { return ms >= minPlausibleMs && ms < maxPlausibleMs }
+
+// implausible says why ms cannot have been meant as Unix milliseconds.
+func implausible(ms int64, shown string) string {
 	switch {
 	case ms < 0:
-		return 0, shown + " is negative; write " + wantTime
+		return shown + " is negative; write " + wantTime
 	case ms >= minPlausibleMs/10 && ms < minPlausibleMs:
-		return 0, fmt.Sprintf("%s looks like Unix seconds; write milliseconds (%d000), "+
+		return fmt.Sprintf("%s looks like Unix seconds; write milliseconds (%d000), "+
 			"RFC 3339 with a zone, or 8 bytes big-endian", shown, ms)
 	case ms < minPlausibleMs:
-		return 0, shown + " would be a time in early 1970 and is not plausible; write " + wantTime
+		return shown + " would be a time in early 1970 and is not plausible; write " + wantTime
 	default:
-		return 0, shown + tooFine(ms >= 1000*maxPlausibleMs)
+		return shown + tooFine(ms >= 1000*maxPlausibleMs)
 	}
 }
 
@@ -82,10 +85,10 @@ func tooFine(nanos bool) string {
 	return " is too large, as if it were Unix " + unit + "; write " + wantTime
 }
 
-// parseRFC3339 is strict: what one library reads leniently, another reads otherwise.
+// parseRFC3339 reads a time with a zone.
 func parseRFC3339(v []byte) (UnixMs, string) {
-	var t time.Time
-	if err := t.UnmarshalText(v); err != nil {
+	t, ok := rfc3339(v)
+	if !ok {
 		return 0, quoted(v) + timeMistake(string(v)) + "; write " + wantTime
 	}
 	ms := t.UnixMilli()
@@ -96,6 +99,25 @@ func parseRFC3339(v []byte) (UnixMs, string) {
 		return 0, quoted(v) + " is before May 1970, as if the time were not set; write " + wantTime
 	}
 	return UnixMs(ms), ""
+}
+
+// rfc3339 is strict: what one library reads leniently, another reads otherwise. Package
+// time takes hours of one digit, a comma before the fraction and zones of 99 hours.
+func rfc3339(v []byte) (time.Time, bool) {
+	const dateTime, zone = "2006-01-02T15:04:05", "+01:00"
+	n := len(v)
+	if n <= len(dateTime) || v[13] != ':' || bytes.IndexByte(v, ',') >= 0 {
+		return time.Time{}, false
+	}
+	if v[n-1] != 'Z' {
+		z := v[max(n-len(zone), len(dateTime)):]
+		if len(z) != len(zone) || z[1] > '2' || z[1] == '2' && z[2] > '3' || z[4] > '5' {
+			return time.Time{}, false
+		}
+	}
+	var t time.Time
+	err := t.UnmarshalText(v)
+	return t, err == nil
 }
 
 // timeMistake names what people get wrong most often.
@@ -112,15 +134,17 @@ func timeMistake(s string) string {
 	if whole, fraction, ok := strings.Cut(s, "."); ok && isDigits(whole) && isDigits(fraction) {
 		return " has a fraction"
 	}
-	var t time.Time
-	if t.UnmarshalText([]byte(s+"Z")) == nil {
+	isTime := func(s string) bool {
+		_, ok := rfc3339([]byte(s))
+		return ok
+	}
+	withT := strings.Replace(s, " ", "T", 1)
+	switch {
+	case isTime(s + "Z"):
 		return " has no time zone"
-	}
-	if t.UnmarshalText([]byte(s+"T00:00:00Z")) == nil {
+	case isTime(s + "T00:00:00Z"):
 		return " is a date without a time and a zone"
-	}
-	if t.UnmarshalText([]byte(strings.Replace(s, " ", "T", 1))) == nil ||
-		t.UnmarshalText([]byte(strings.Replace(s, " ", "T", 1)+"Z")) == nil {
+	case isTime(withT), isTime(withT + "Z"):
 		return " is not RFC 3339, which has a T between date and time"
 	}
 	if _, ok := durationOf(s); ok {

@@ -9,13 +9,25 @@ const (
 )
 
 // badVarint is the position that the readers below return for a varint that is cut
-// short or too long.
+// short or too long. A position that may be bad must not be read from.
 const badVarint = -1
 
 // uvarint reads an unsigned varint of at most 5 bytes at p[i:] and returns the
 // position behind it, or badVarint. Only the low 32 bits count: bits above them in
 // the fifth byte are refused, so that every value has a bounded form.
 func uvarint(p []byte, i int) (uint32, int) {
+	if i+2 < len(p) {
+		// The forms up to 2 MiB, without a loop.
+		a, b, c := uint32(p[i]), uint32(p[i+1]), uint32(p[i+2])
+		switch {
+		case a < 0x80:
+			return a, i + 1
+		case b < 0x80:
+			return a&0x7f | b<<7, i + 2
+		case c < 0x80:
+			return a&0x7f | b&0x7f<<7 | c<<14, i + 3
+		}
+	}
 	var v uint32
 	for n := 0; n < maxVarintBytes && i < len(p); n++ {
 		c := p[i]
@@ -31,30 +43,28 @@ func uvarint(p []byte, i int) (uint32, int) {
 	return 0, badVarint
 }
 
-// varint reads a zigzag varint of at most 5 bytes at p[i:] and returns the position
-// behind it, or badVarint. Its body is small enough to be inlined for the one-byte
-// form, which most fields of a record have.
-func varint(p []byte, i int) (int32, int) {
-	if i < len(p) && p[i] < 0x80 {
-		return int32(p[i]>>1) ^ -int32(p[i]&1), i + 1
-	}
-	return varintLong(p, i)
-}
+// zigzag returns the signed value of an unsigned varint.
+func zigzag(u uint32) int32 { return int32(u>>1) ^ -int32(u&1) }
 
-func varintLong(p []byte, i int) (int32, int) {
+// varint reads a zigzag varint of at most 5 bytes at p[i:] and returns the position
+// behind it, or badVarint.
+func varint(p []byte, i int) (int32, int) {
 	u, i := uvarint(p, i)
-	return int32(u>>1) ^ -int32(u&1), i
+	return zigzag(u), i
 }
 
 // varlong reads a zigzag varint of at most 10 bytes, as timestamps have.
 func varlong(p []byte, i int) (int64, int) {
-	if i < len(p) && p[i] < 0x80 {
-		return int64(p[i]>>1) ^ -int64(p[i]&1), i + 1
+	if i+1 < len(p) {
+		a, b := int64(p[i]), int64(p[i+1])
+		if a < 0x80 {
+			return a>>1 ^ -(a & 1), i + 1
+		}
+		if b < 0x80 {
+			a = a&0x7f | b<<7
+			return a>>1 ^ -(a & 1), i + 2
+		}
 	}
-	return varlongLong(p, i)
-}
-
-func varlongLong(p []byte, i int) (int64, int) {
 	var u uint64
 	for n := 0; n < maxVarlongBytes && i < len(p); n++ {
 		c := p[i]

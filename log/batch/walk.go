@@ -53,9 +53,17 @@ func (r *Reader) Walk(names ControlNames) (ControlSummary, error) {
 	if err := w.records(r.records, r.b.count()); err != nil {
 		return ControlSummary{}, err
 	}
+	if r.b.count() == 0 {
+		return w.sum, nil
+	}
 	base := r.b.BaseTimestamp()
 	w.sum.MinTimestamp = base + UnixMs(w.minDelta)
 	w.sum.MaxTimestamp = base + UnixMs(w.maxDelta)
+	if w.minDelta < 0 && w.sum.MinTimestamp > base || w.maxDelta > 0 && w.sum.MaxTimestamp < base {
+		// A time that wraps around would pass any bound on how far it may be off.
+		return ControlSummary{}, invalid("timestamps run from %d%+d to %d%+d, which no int64 holds",
+			base, w.minDelta, base, w.maxDelta)
+	}
 	return w.sum, nil
 }
 
@@ -93,24 +101,34 @@ func (w *walker) records(p []byte, count int) error {
 // finds the reason.
 func (w *walker) record(p []byte, index int) bool {
 	delta, at := varlong(p, 1)
-	if at < 0 {
+	if at < 0 || at >= len(p) {
 		return false
 	}
-	offset, at := varint(p, at)
-	if at < 0 || int(offset) != index {
+	// Varints of one byte are read in place, because a call for each of them would
+	// be half of the walk. Lengths stay in zigzag form: odd ones are negative.
+	offset := uint32(p[at])
+	if at++; offset >= 0x80 {
+		offset, at = uvarint(p, at-1)
+	}
+	if at < 0 || at >= len(p) || offset != uint32(index)<<1 {
 		return false
 	}
-	key, at := varint(p, at)
-	if at < 0 || key < -1 || int(key) > len(p)-at {
-		return false
+	size := uint32(p[at])
+	if at++; size >= 0x80 {
+		size, at = uvarint(p, at-1)
 	}
-	if key < 0 {
+	switch {
+	case at < 0:
+		return false
+	case size == nullLength:
 		w.nullKey(index)
-	} else {
-		at += int(key)
+	case size&1 != 0 || int(size>>1) >= len(p)-at:
+		return false
+	default:
+		at += int(size >> 1)
 	}
 	value, at := varint(p, at)
-	if at < 0 || value < -1 || int(value) > len(p)-at {
+	if at < 0 || value < -1 || int(value) >= len(p)-at {
 		return false
 	}
 	at += max(int(value), 0)
@@ -124,6 +142,9 @@ func (w *walker) record(p []byte, index int) bool {
 	return w.headers(p, at, index)
 }
 
+// nullLength is the zigzag form of -1, the length of null.
+const nullLength = 1
+
 // headers checks the header count at p[at:] and the headers behind it.
 func (w *walker) headers(p []byte, at, index int) bool {
 	n, at := varint(p, at)
@@ -132,20 +153,35 @@ func (w *walker) headers(p []byte, at, index int) bool {
 	}
 	control := false
 	for range n {
-		size, from := varint(p, at)
-		if from < 0 || size < 0 || int(size) > len(p)-from {
+		if at >= len(p) {
 			return false
 		}
-		at = from + int(size)
+		size := uint32(p[at])
+		if at++; size >= 0x80 {
+			size, at = uvarint(p, at-1)
+		}
+		if at < 0 || size&1 != 0 || int(size>>1) >= len(p)-at {
+			return false
+		}
+		name := p[at : at+int(size>>1)]
+		at += len(name)
 		// Most names are told apart by their first byte.
-		if size > 0 && (p[from] == controlFirstByte || p[from] == w.first) {
-			control = control || w.names.Match(p[from:at])
+		if len(name) > 0 && (name[0] == controlFirstByte || name[0] == w.first) {
+			control = control || w.names.Match(name)
 		}
-		size, from = varint(p, at)
-		if from < 0 || size < -1 || int(size) > len(p)-from {
+		size = uint32(p[at])
+		if at++; size >= 0x80 {
+			size, at = uvarint(p, at-1)
+		}
+		switch {
+		case at < 0:
 			return false
+		case size == nullLength:
+		case size&1 != 0 || int(size>>1) > len(p)-at:
+			return false
+		default:
+			at += int(size >> 1)
 		}
-		at = from + max(int(size), 0)
 	}
 	if control {
 		w.control(index)
@@ -169,8 +205,8 @@ func (w *walker) control(index int) {
 
 // explain finds out why record said no.
 func (w *walker) explain(p []byte, index int) error {
-	rec, err := parseBody(p)
-	if err != nil {
+	var rec Record
+	if err := rec.parse(p); err != nil {
 		return err
 	}
 	if int(rec.OffsetDelta) != index {
