@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/chronosdb/chronosdb/integration/harness"
+)
+
+// dropArgument as the first argument turns this program into the reference server.
+const dropArgument = "drop"
+
+// options are the flags.
+type options struct {
+	sections []string
+	runs     int
+	seconds  float64
+	pending  int
+	quick    bool
+	dir      string
+}
+
+// section is one part of the measurement; it adds rows to the report.
+type section struct {
+	name string
+	run  func(ctx context.Context, b *bench) error
+}
+
+// sections are in the order in which they run and print.
+var sections = []section{
+	{"produce", produceSection},
+	{"consume", consumeSection},
+	{"sync", syncSection},
+	{"schedule", scheduleSection},
+	{"lateness", latenessSection},
+	{"memory", memorySection},
+	{"idle", idleSection},
+}
+
+// bench is one run of the program.
+type bench struct {
+	options
+	out    io.Writer
+	values map[int][][]byte // contents by size
+	floors []floor
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == dropArgument {
+		if err := dropMain(os.Args[2:]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench drop: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	o, err := parseFlags()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.MkdirTemp(o.dir, "chronos-bench-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the data: %w", err)
+	}
+	o.dir = dir
+	b := &bench{options: o, out: os.Stdout, values: map[int][][]byte{}}
+	err = b.runSections(ctx)
+	return errors.Join(err, os.RemoveAll(dir), harness.RemoveBinary())
+}
+
+func (b *bench) runSections(ctx context.Context) error {
+	fmt.Fprintf(b.out, "chronos bench, %s, %s, %d CPUs, %d runs of %g s each, median\n",
+		time.Now().UTC().Format("2006-01-02 15:04 MST"), runtime.Version(), runtime.NumCPU(),
+		b.runs, b.seconds)
+	for _, s := range sections {
+		if !slices.Contains(b.sections, s.name) {
+			continue
+		}
+		if err := s.run(ctx, b); err != nil {
+			return fmt.Errorf("section %s: %w", s.name, err)
+		}
+	}
+	b.printFloors()
+	return nil
+}
+
+func parseFlags() (options, error) {
+	var o options
+	names := make([]string, len(sections))
+	for i, s := range sections {
+		names[i] = s.name
+	}
+	all := strings.Join(names, ",")
+	chosen := flag.String("sections", all, "sections to run, separated by commas")
+	flag.IntVar(&o.runs, "runs", 3, "runs of each case; the median counts")
+	flag.Float64Var(&o.seconds, "seconds", 4, "length of one run in seconds, without warm-up")
+	flag.IntVar(&o.pending, "pending", 1_000_000, "pending records of the memory section")
+	flag.BoolVar(&o.quick, "quick", false, "one run of one second each; figures are rough")
+	flag.StringVar(&o.dir, "dir", "", "folder for the data; default: the temporary folder")
+	bin := flag.String("bin", "", "a built server; default: build ./cmd/chronos")
+	flag.Parse()
+	if flag.NArg() != 0 {
+		return o, fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	}
+	for name := range strings.SplitSeq(*chosen, ",") {
+		if !slices.Contains(names, name) {
+			return o, fmt.Errorf("no section %q; there are %s", name, all)
+		}
+		o.sections = append(o.sections, name)
+	}
+	if o.quick {
+		o.runs, o.seconds, o.pending = 1, 1, min(o.pending, 100_000)
+	}
+	if o.runs < 1 || o.seconds <= 0 || o.pending < 1 {
+		return o, errors.New("-runs, -seconds and -pending must be above 0")
+	}
+	if *bin != "" {
+		if err := os.Setenv(harness.BinaryEnv, *bin); err != nil {
+			return o, fmt.Errorf("set %s: %w", harness.BinaryEnv, err)
+		}
+	}
+	return o, nil
+}
+
+// length is how long one run lasts.
+func (b *bench) length() time.Duration {
+	return time.Duration(b.seconds * float64(time.Second))
+}
+
+// warmUp is how long a run goes before it counts.
+func (b *bench) warmUp() time.Duration { return b.length() / 4 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/chronosdb/chronosdb/integration/harness"
+)
+
+// settleTime lets a server come to rest before its memory is read.
+const settleTime = 5 * time.Second
+
+// memorySection measures the resident memory with many records pending, and how long the server
+// takes to serve again after a SIGKILL with them.
+func memorySection(ctx context.Context, b *bench) error {
+	chronos, err := b.startChronos()
+	if err != nil {
+		return err
+	}
+	empty, err := processResident(chronos.Pid())
+	if err != nil {
+		return err
+	}
+	topic, err := chronos.newTopic(ctx, true)
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	err = b.fill(ctx, chronos, topic, filling{
+		records: b.pending, size: 100, headers: dueAhead(),
+	})
+	if err != nil {
+		return err
+	}
+	took := time.Since(begun)
+	pending, err := pendingRecords(chronos)
+	if err != nil {
+		return err
+	}
+	if pending != b.pending {
+		return fmt.Errorf("%d records pending, want %d", pending, b.pending)
+	}
+	t := newTable("Memory with records pending, 100 B, due within a day", "", "resident", "peak",
+		"bytes a record", "on disk", "accepted in", "ready after SIGKILL")
+	if err := b.memoryRow(ctx, t, chronos, memoryRow{
+		name: count(float64(b.pending)) + " pending", empty: empty, took: took,
+	}); err != nil {
+		return err
+	}
+	again, ready, err := b.restart(chronos)
+	if err != nil {
+		return err
+	}
+	if err := b.memoryRow(ctx, t, again, memoryRow{
+		name: "after the restart", empty: empty, ready: ready,
+	}); err != nil {
+		return err
+	}
+	t.print(b.out)
+	return again.end()
+}
+
+// memoryRow is what a row says beside the memory.
+type memoryRow struct {
+	name        string
+	empty       int64 // resident bytes of the empty server
+	took, ready time.Duration
+}
+
+func (b *bench) memoryRow(
+	ctx context.Context, t *table, server *target, row memoryRow,
+) error {
+	if err := wait(ctx, settleTime); err != nil {
+		return err
+	}
+	resident, err := processResident(server.Pid())
+	if err != nil {
+		return err
+	}
+	peak, err := processPeak(server.Pid())
+	if err != nil {
+		return err
+	}
+	disk, err := server.diskBytes()
+	if err != nil {
+		return err
+	}
+	took, ready := "-", "-"
+	if row.took != 0 {
+		took = fmt.Sprintf("%.1f s", row.took.Seconds())
+	}
+	if row.ready != 0 {
+		ready = fmt.Sprintf("%.2f s", row.ready.Seconds())
+	}
+	t.add(row.name, megabytes(float64(resident)), megabytes(float64(peak)),
+		fmt.Sprintf("%.0f", float64(resident-row.empty)/float64(b.pending)),
+		megabytes(float64(disk)), took, ready)
+	b.addFloor(resident < 200_000_000, row.name+": resident under 200 MB", "%s",
+		megabytes(float64(resident)))
+	return nil
+}
+
+// restart kills the server and starts it on the same data.
+func (b *bench) restart(t *target) (*target, time.Duration, error) {
+	t.Kill()
+	launch, addr, err := harness.ServeLaunch(t.dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err := launch.Start()
+	if err != nil {
+		return nil, 0, err
+	}
+	again := &target{Process: p, name: t.name, addr: addr, web: launch.HTTPAddr, dir: t.dir}
+	pending, err := pendingRecords(again)
+	if err != nil {
+		return nil, 0, err
+	}
+	if pending != b.pending {
+		return nil, 0, fmt.Errorf("%d records pending after the restart, want %d", pending, b.pending)
+	}
+	return again, p.ReadyAfter(), nil
+}
+
+func pendingRecords(t *target) (int, error) {
+	m, err := harness.Scrape(t.web)
+	if err != nil {
+		return 0, err
+	}
+	pending, err := m.Sum("chronos_pending_records")
+	return int(pending), err
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// headerTs is the control header that names a due time.
+const headerTs = "chronos-schedule-ts"
+
+// dueAhead returns headers with due times at random within a day, from an hour ahead on.
+func dueAhead() func() headerList {
+	rng := rand.New(rand.NewPCG(2, 3))
+	from := time.Now().Add(time.Hour).UnixMilli()
+	return func() headerList { return dueHeader(from + rng.Int64N(24*3600*1000)) }
+}
+
+func dueHeader(ms int64) headerList {
+	return headerList{{Key: headerTs, Value: strconv.AppendInt(nil, ms, 10)}}
+}
+
+// scheduleSection measures how fast scheduled records are accepted, all of them for later.
+func scheduleSection(ctx context.Context, b *bench) error {
+	t := newTable("Schedule: 100 B records due within a day, accepted with fsync before ack",
+		"codec", "drop", "chronos", "of drop", "server CPU/rec", "client CPU/rec", "fdatasyncs",
+		"written", "run")
+	chronos, err := b.startChronos()
+	if err != nil {
+		return err
+	}
+	drop, err := startDrop()
+	if err != nil {
+		return err
+	}
+	for _, codec := range benchCodecs[:2] {
+		c := produceCase{
+			size: 100, codec: codec.name, kgo: codec.kgo, schedules: true, headers: dueAhead(),
+		}
+		var reference, measured []sample
+		for range b.runs {
+			for _, of := range []struct {
+				target *target
+				into   *[]sample
+			}{{drop, &reference}, {chronos, &measured}} {
+				s, err := b.produceRun(ctx, of.target, c)
+				if err != nil {
+					return err
+				}
+				*of.into = append(*of.into, s)
+			}
+		}
+		r, m := middle(reference), middle(measured)
+		t.add(codec.name, count(r.rate())+"/s", count(m.rate())+"/s", ratio(m.rate(), r.rate()),
+			micros(m.used.cpu, m.records), micros(m.used.client, m.records), count(m.used.fsyncs),
+			megabytes(float64(m.used.written)), fmt.Sprintf("%d x %.1f s", b.runs, m.elapsed.Seconds()))
+	}
+	t.print(b.out)
+	return errors.Join(drop.end(), chronos.end())
+}
+
+// The load of the lateness section.
+const (
+	latenessRate  = 10_000 // due per second
+	latenessBytes = 100
+)
+
+// latenessSection measures how late records reach a consumer that waits for them. Never early is
+// checked here too: an early record fails the run.
+func latenessSection(ctx context.Context, b *bench) error {
+	seconds := 10
+	if b.quick {
+		seconds = 2
+	}
+	t := newTable("Lateness at the consumer: 10,000 due per second, 100 B, 1 partition",
+		"p50", "p99", "p99.9", "max", "min", "records", "server CPU/rec", "fdatasyncs", "run")
+	var p50, p99 []time.Duration
+	for range b.runs {
+		chronos, err := b.startChronos()
+		if err != nil {
+			return err
+		}
+		late, used, err := b.latenessRun(ctx, chronos, seconds*latenessRate)
+		if err != nil {
+			return err
+		}
+		p50, p99 = append(p50, quantile(late, 0.5)), append(p99, quantile(late, 0.99))
+		t.add(millis(quantile(late, 0.5)), millis(quantile(late, 0.99)),
+			millis(quantile(late, 0.999)), millis(late[len(late)-1]), millis(late[0]),
+			count(float64(len(late))), micros(used.cpu, float64(len(late))), count(used.fsyncs),
+			fmt.Sprintf("%d s", seconds))
+		if err := chronos.end(); err != nil {
+			return err
+		}
+	}
+	t.add(millis(medianDuration(p50)), millis(medianDuration(p99)), "", "", "", "", "", "",
+		fmt.Sprintf("median of %d", b.runs))
+	t.print(b.out)
+	b.addFloor(medianDuration(p99) < 20*time.Millisecond, "lateness p99, 10 k/s: under 20 ms",
+		"%s", millis(medianDuration(p99)))
+	return nil
+}
+
+// latenessRun schedules all records ahead, then waits for them, and returns the sorted lateness
+// of each.
+func (b *bench) latenessRun(
+	ctx context.Context, t *target, records int,
+) ([]time.Duration, usage, error) {
+	topic, err := t.newTopic(ctx, true)
+	if err != nil {
+		return nil, usage{}, err
+	}
+	const lead = 4 * time.Second // longer than accepting all of them takes
+	first := time.Now().Add(lead).UnixMilli()
+	i := 0
+	err = b.fill(ctx, t, topic, filling{
+		records: records, size: latenessBytes,
+		headers: func() headerList {
+			i++
+			return dueHeader(first + int64(i-1)*1000/latenessRate)
+		},
+	})
+	if err != nil {
+		return nil, usage{}, err
+	}
+	if over := time.Now().UnixMilli() - first; over > 0 {
+		return nil, usage{}, fmt.Errorf("invalid run: accepting took %d ms longer than planned", over)
+	}
+	cl, err := t.client(kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return nil, usage{}, err
+	}
+	defer cl.Close()
+	before, err := t.usage()
+	if err != nil {
+		return nil, usage{}, err
+	}
+	late, err := readLateness(ctx, cl, records)
+	if err != nil {
+		return nil, usage{}, err
+	}
+	after, err := t.usage()
+	return late, after.minus(before), err
+}
+
+func readLateness(
+	ctx context.Context, cl *kgo.Client, records int,
+) ([]time.Duration, error) {
+	late := make([]time.Duration, 0, records)
+	for len(late) < records {
+		fetches := cl.PollFetches(ctx)
+		at := time.Now()
+		if err := fetches.Err(); err != nil {
+			return nil, fmt.Errorf("read %d of %d: %w", len(late), records, err)
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			d, err := lateness(it.Next(), at)
+			if err != nil {
+				return nil, err
+			}
+			late = append(late, d)
+		}
+	}
+	slices.Sort(late)
+	return late, nil
+}
+
+// lateness is how long after its due time a record arrived; the due time is the server's header.
+func lateness(r *kgo.Record, at time.Time) (time.Duration, error) {
+	for _, h := range r.Headers {
+		if h.Key != "chronos-scheduled-for" {
+			continue
+		}
+		ms, err := strconv.ParseInt(string(h.Value), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("due time: %w", err)
+		}
+		d := at.Sub(time.UnixMilli(ms))
+		if d < 0 {
+			return 0, fmt.Errorf("record at %d is %s early", r.Offset, -d)
+		}
+		return d, nil
+	}
+	return 0, fmt.Errorf("record at %d carries no due time", r.Offset)
+}
