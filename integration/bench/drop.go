@@ -70,7 +70,11 @@ func dropMain(args []string) error {
 		<-stop
 		_ = l.Close()
 	}()
-	d := &dropServer{host: host, port: int32(n)}
+	return (&dropServer{host: host, port: int32(n)}).accept(l)
+}
+
+// accept serves connections until the listener is closed.
+func (d *dropServer) accept(l net.Listener) error {
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {

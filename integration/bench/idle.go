@@ -64,14 +64,14 @@ func idleSection(ctx context.Context, b *bench) error {
 }
 
 func idleCPU(ctx context.Context, t *target, window time.Duration) (time.Duration, error) {
-	before, err := processCPU(t.Pid())
+	before, err := harness.CPU(t.Pid())
 	if err != nil {
 		return 0, err
 	}
 	if err := wait(ctx, window); err != nil {
 		return 0, err
 	}
-	after, err := processCPU(t.Pid())
+	after, err := harness.CPU(t.Pid())
 	return after - before, err
 }
 

@@ -18,7 +18,7 @@ func memorySection(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	empty, err := processResident(chronos.Pid())
+	empty, err := harness.Resident(chronos.Pid())
 	if err != nil {
 		return err
 	}
@@ -74,11 +74,11 @@ func (b *bench) memoryRow(
 	if err := wait(ctx, settleTime); err != nil {
 		return err
 	}
-	resident, err := processResident(server.Pid())
+	resident, err := harness.Resident(server.Pid())
 	if err != nil {
 		return err
 	}
-	peak, err := processPeak(server.Pid())
+	peak, err := harness.Peak(server.Pid())
 	if err != nil {
 		return err
 	}

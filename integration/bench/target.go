@@ -150,16 +150,16 @@ type usage struct {
 func (t *target) usage() (usage, error) {
 	var u usage
 	var err error
-	if u.cpu, err = processCPU(t.Pid()); err != nil {
+	if u.cpu, err = harness.CPU(t.Pid()); err != nil {
 		return u, err
 	}
-	if u.client, err = processCPU(os.Getpid()); err != nil {
+	if u.client, err = harness.CPU(os.Getpid()); err != nil {
 		return u, err
 	}
 	if t.dir == "" {
 		return u, nil
 	}
-	if u.written, err = processWritten(t.Pid()); err != nil {
+	if u.written, err = harness.Written(t.Pid()); err != nil {
 		return u, err
 	}
 	m, err := harness.Scrape(t.web)

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 // ticksPerSecond is the kernel's unit of CPU time in /proc, on every Linux that Go runs on.
 const ticksPerSecond = 100
 
-// processCPU returns the user and system CPU time of a process, in units of 10 ms.
-func processCPU(pid int) (time.Duration, error) {
+// CPU returns the user and system CPU time of a process, in units of 10 ms.
+func CPU(pid int) (time.Duration, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read CPU time: %w", err)
@@ -35,19 +35,19 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
-// processWritten returns the bytes that a process caused to be sent to the disk.
-func processWritten(pid int) (int64, error) {
+// Written returns the bytes that a process caused to be sent to the disk.
+func Written(pid int) (int64, error) {
 	return procNumber(pid, "io", "write_bytes:")
 }
 
-// processResident returns the resident memory of a process in bytes.
-func processResident(pid int) (int64, error) {
+// Resident returns the resident memory of a process in bytes.
+func Resident(pid int) (int64, error) {
 	kib, err := procNumber(pid, "status", "VmRSS:")
 	return kib << 10, err
 }
 
-// processPeak returns the largest resident memory that a process has had, in bytes.
-func processPeak(pid int) (int64, error) {
+// Peak returns the largest resident memory that a process has had, in bytes.
+func Peak(pid int) (int64, error) {
 	kib, err := procNumber(pid, "status", "VmHWM:")
 	return kib << 10, err
 }
