@@ -1,0 +1,113 @@
+package api
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronosdb/chronosdb/replication"
+	"github.com/chronosdb/chronosdb/replication/metadata"
+)
+
+// CreateTopics (key 19): make topics.
+//
+// Behavior:
+//   - A topic is durable and ready when the answer says so; the timeout is never waited for.
+//   - Names that only the server may use are refused with INVALID_TOPIC_EXCEPTION.
+//   - A name that stands twice in one request gets INVALID_REQUEST, and is not created.
+//   - validate_only says what would happen and changes nothing.
+//
+// Version notes:
+//   - v4: -1 partitions or replicas mean the defaults; v5: flexible, answers with the configs
+//   - v7: answers with the topic id
+func (s *Service) createTopics(c *call, r *kmsg.CreateTopicsRequest) (Reply, error) {
+	return inTurn(func(*Waiter) (kmsg.Response, error) {
+		out := kmsg.NewPtrCreateTopicsResponse()
+		out.Version = c.Version
+		named := map[string]int{}
+		for i := range r.Topics {
+			named[r.Topics[i].Topic]++
+		}
+		for i := range r.Topics {
+			t := &r.Topics[i]
+			to := kmsg.NewCreateTopicsResponseTopic()
+			to.Topic = t.Topic
+			topic, err := s.createTopic(r, t, named[t.Topic])
+			if err != nil {
+				to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
+				to.NumPartitions, to.ReplicationFactor = -1, -1
+			} else {
+				s.describeCreated(&to, topic)
+			}
+			out.Topics = append(out.Topics, to)
+		}
+		return out, nil
+	}), nil
+}
+
+func (s *Service) createTopic(
+	r *kmsg.CreateTopicsRequest, t *kmsg.CreateTopicsRequestTopic, named int,
+) (*metadata.Topic, error) {
+	if named > 1 {
+		return nil, fmt.Errorf("%w: duplicate topic name %s", errInvalidRequest, t.Topic)
+	}
+	if isReserved(t.Topic) {
+		return nil, fmt.Errorf("%w: %s is a name of the server's own", errInvalidTopic, t.Topic)
+	}
+	spec, err := topicSpec(r.Version, t)
+	if err != nil {
+		return nil, err
+	}
+	return s.o.Replicas.CreateTopic(spec, r.ValidateOnly)
+}
+
+// defaultsVersion is the first version in which -1 means the default.
+const defaultsVersion = 4
+
+func topicSpec(version int16, t *kmsg.CreateTopicsRequestTopic) (replication.TopicSpec, error) {
+	spec := replication.TopicSpec{
+		Name: t.Topic, Partitions: t.NumPartitions, ReplicationFactor: t.ReplicationFactor,
+	}
+	if len(t.ReplicaAssignment) > 0 {
+		if t.NumPartitions != -1 || t.ReplicationFactor != -1 {
+			return spec, fmt.Errorf("%w: both numPartitions or replicationFactor and "+
+				"replicasAssignments were set; both cannot be used at the same time", errInvalidRequest)
+		}
+		spec.Assignment = map[int32][]int32{}
+		for _, a := range t.ReplicaAssignment {
+			if _, again := spec.Assignment[a.Partition]; again {
+				return spec, fmt.Errorf("%w: partition %d is assigned twice",
+					metadata.ErrInvalidReplicaAssignment, a.Partition)
+			}
+			spec.Assignment[a.Partition] = a.Replicas
+		}
+	} else if version < defaultsVersion && (spec.Partitions < 1 || spec.ReplicationFactor < 1) {
+		return spec, fmt.Errorf("%w: %d partitions, %d replicas; -1 means the default from version %d on",
+			errInvalidPartitions, spec.Partitions, spec.ReplicationFactor, defaultsVersion)
+	}
+	for _, config := range t.Configs {
+		if config.Value == nil {
+			return spec, fmt.Errorf("%w: null value not supported for topic config %s",
+				errInvalidConfig, config.Name)
+		}
+		if spec.Configs == nil {
+			spec.Configs = map[string]string{}
+		}
+		spec.Configs[config.Name] = *config.Value
+	}
+	return spec, nil
+}
+
+func (s *Service) describeCreated(out *kmsg.CreateTopicsResponseTopic, t *metadata.Topic) {
+	out.TopicID = t.ID
+	out.NumPartitions = int32(len(t.Partitions))
+	if len(t.Partitions) > 0 {
+		out.ReplicationFactor = int16(len(t.Partitions[0].Replicas))
+	}
+	for _, def := range metadata.ConfigDefs {
+		value, source := s.topicConfig(t, def)
+		config := kmsg.NewCreateTopicsResponseTopicConfig()
+		config.Name, config.Value, config.Source = def.Name, &value, int8(source)
+		out.Configs = append(out.Configs, config)
+	}
+}

@@ -1,0 +1,207 @@
+package api
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronosdb/chronosdb/replication/metadata"
+)
+
+// BrokerConfig is one setting of this server as DescribeConfigs shows it.
+type BrokerConfig struct {
+	Name, Value string
+	Type        metadata.ConfigType
+	// Set says that somebody chose the value; otherwise it is the default.
+	Set bool
+	Doc string
+}
+
+// configTypes translates the types of the metadata's table.
+var configTypes = map[metadata.ConfigType]kmsg.ConfigType{
+	metadata.ConfigBoolean: kmsg.ConfigTypeBoolean,
+	metadata.ConfigString:  kmsg.ConfigTypeString,
+	metadata.ConfigInt:     kmsg.ConfigTypeInt,
+	metadata.ConfigLong:    kmsg.ConfigTypeLong,
+	metadata.ConfigList:    kmsg.ConfigTypeList,
+}
+
+// DescribeConfigs (key 32): the configs of topics and of this broker.
+//
+// Behavior:
+//   - A topic has all configs of the metadata's table, explicitly set or not.
+//   - The broker shows, read-only, the settings that tools look for. The broker "" stands for
+//     dynamic defaults of the whole cluster, of which there are none.
+//   - Other resources get INVALID_REQUEST.
+//
+// Version notes:
+//   - v1: source and synonyms; v3: type and documentation; v4: flexible
+func (s *Service) describeConfigs(c *call, r *kmsg.DescribeConfigsRequest) (Reply, error) {
+	return inTurn(func(*Waiter) (kmsg.Response, error) {
+		out := kmsg.NewPtrDescribeConfigsResponse()
+		out.Version = c.Version
+		for i := range r.Resources {
+			from := &r.Resources[i]
+			to := kmsg.NewDescribeConfigsResponseResource()
+			to.ResourceType, to.ResourceName = from.ResourceType, from.ResourceName
+			all, err := s.configsOf(from)
+			to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
+			for j := range all {
+				if from.ConfigNames != nil && !slices.Contains(from.ConfigNames, all[j].name) {
+					continue
+				}
+				to.Configs = append(to.Configs, all[j].encode(r))
+			}
+			out.Resources = append(out.Resources, to)
+		}
+		return out, nil
+	}), nil
+}
+
+// shownConfig is one config on its way out.
+type shownConfig struct {
+	name, value, doc string
+	kind             metadata.ConfigType
+	source           kmsg.ConfigSource
+	readOnly         bool
+	fallback         string // what it would be if it were not set
+}
+
+func (s *Service) configsOf(r *kmsg.DescribeConfigsRequestResource) ([]shownConfig, error) {
+	switch r.ResourceType {
+	case kmsg.ConfigResourceTypeTopic:
+		if err := metadata.ValidTopicName(r.ResourceName); err != nil {
+			return nil, err
+		}
+		topic, err := findTopic(s.o.Replicas.Image(), false, r.ResourceName, [16]byte{})
+		if err != nil {
+			return nil, err
+		}
+		return s.topicConfigs(topic), nil
+	case kmsg.ConfigResourceTypeBroker:
+		if r.ResourceName == "" {
+			return nil, nil
+		}
+		if own := strconv.Itoa(int(s.o.Replicas.NodeID())); r.ResourceName != own {
+			return nil, fmt.Errorf("%w: unexpected broker id, expected %s or empty string, but received %s",
+				errInvalidRequest, own, r.ResourceName)
+		}
+		return s.brokerConfigs(), nil
+	default:
+		return nil, fmt.Errorf("%w: configs of %v resources are not supported by this version",
+			errInvalidRequest, r.ResourceType)
+	}
+}
+
+func (s *Service) topicConfigs(t *metadata.Topic) []shownConfig {
+	out := make([]shownConfig, len(metadata.ConfigDefs))
+	for i, def := range metadata.ConfigDefs {
+		value, source := s.topicConfig(t, def)
+		fallback, _ := s.topicDefault(def)
+		out[i] = shownConfig{
+			name: def.Name, value: value, doc: def.Doc, kind: def.Type, source: source,
+			fallback: fallback,
+		}
+	}
+	return out
+}
+
+// topicConfig is a topic's value of a config, and where it comes from.
+func (s *Service) topicConfig(t *metadata.Topic, def metadata.ConfigDef) (string, kmsg.ConfigSource) {
+	if set, ok := t.Configs[def.Name]; ok {
+		return set, kmsg.ConfigSourceDynamicTopicConfig
+	}
+	return s.topicDefault(def)
+}
+
+// topicDefault is the table's default, or the server's own setting where the table leaves it to it.
+func (s *Service) topicDefault(def metadata.ConfigDef) (string, kmsg.ConfigSource) {
+	if def.Default != "" {
+		return def.Default, kmsg.ConfigSourceDefaultConfig
+	}
+	for _, c := range s.o.BrokerConfigs {
+		if c.Name == "log."+def.Name {
+			return c.Value, kmsg.ConfigSourceStaticBrokerConfig
+		}
+	}
+	return "", kmsg.ConfigSourceDefaultConfig
+}
+
+// brokerConfigs are what the owner says, with what this package knows itself, by name.
+func (s *Service) brokerConfigs() []shownConfig {
+	node := strconv.Itoa(int(s.o.Replicas.NodeID()))
+	own := []BrokerConfig{
+		{
+			Name: "advertised.listeners", Type: metadata.ConfigString, Set: true,
+			Value: fmt.Sprintf("PLAINTEXT://%s:%d", s.o.AdvertisedHost, s.o.AdvertisedPort),
+		},
+		{
+			Name: "auto.create.topics.enable", Type: metadata.ConfigBoolean,
+			Value: strconv.FormatBool(s.o.AutoCreate), Set: !s.o.AutoCreate,
+		},
+		{Name: "broker.id", Type: metadata.ConfigInt, Value: node, Set: true},
+		{Name: "default.replication.factor", Type: metadata.ConfigInt, Value: "1"},
+		{Name: "delete.topic.enable", Type: metadata.ConfigBoolean, Value: "true"},
+		{Name: "fetch.max.bytes", Type: metadata.ConfigInt, Value: strconv.Itoa(fetchBytesMax)},
+		{Name: "min.insync.replicas", Type: metadata.ConfigInt, Value: "1"},
+		{Name: "node.id", Type: metadata.ConfigInt, Value: node, Set: true},
+		{
+			Name: "socket.request.max.bytes", Type: metadata.ConfigInt,
+			Value: strconv.Itoa(s.o.MaxRequestBytes),
+		},
+	}
+	if max, ok := metadata.LookupConfig(metadata.ConfigMaxMessageBytes); ok {
+		own = append(own, BrokerConfig{
+			Name: "message.max.bytes", Type: max.Type, Value: max.Default, Doc: max.Doc,
+		})
+	}
+	for _, c := range s.o.BrokerConfigs {
+		own = slices.DeleteFunc(own, func(mine BrokerConfig) bool { return mine.Name == c.Name })
+		own = append(own, c)
+	}
+	slices.SortFunc(own, func(a, b BrokerConfig) int { return strings.Compare(a.Name, b.Name) })
+	out := make([]shownConfig, len(own))
+	for i, c := range own {
+		source := kmsg.ConfigSourceDefaultConfig
+		if c.Set {
+			source = kmsg.ConfigSourceStaticBrokerConfig
+		}
+		out[i] = shownConfig{
+			name: c.Name, value: c.Value, doc: c.Doc, kind: c.Type, source: source, readOnly: true,
+		}
+	}
+	return out
+}
+
+// encode makes an entry of a response with what the request asked for.
+func (c *shownConfig) encode(r *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
+	out := kmsg.NewDescribeConfigsResponseResourceConfig()
+	out.Name, out.Value, out.ReadOnly = c.name, &c.value, c.readOnly
+	out.Source = c.source
+	out.IsDefault = c.source == kmsg.ConfigSourceDefaultConfig
+	out.ConfigType = configTypes[c.kind]
+	if r.IncludeDocumentation && c.doc != "" {
+		out.Documentation = &c.doc
+	}
+	if r.IncludeSynonyms {
+		out.ConfigSynonyms = c.synonyms()
+	}
+	return out
+}
+
+// synonyms are the values in the order in which they apply.
+func (c *shownConfig) synonyms() (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
+	add := func(value *string, source kmsg.ConfigSource) {
+		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+		s.Name, s.Value, s.Source = c.name, value, source
+		out = append(out, s)
+	}
+	add(&c.value, c.source)
+	if c.source == kmsg.ConfigSourceDynamicTopicConfig && c.fallback != "" {
+		add(&c.fallback, kmsg.ConfigSourceDefaultConfig)
+	}
+	return out
+}

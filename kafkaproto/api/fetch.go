@@ -1,0 +1,208 @@
+package api
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/replication"
+)
+
+const (
+	// fetchBytesMax bounds one response, as Kafka's fetch.max.bytes of a broker.
+	fetchBytesMax = 55 << 20
+	// fetchWaitMax bounds how long a fetch may be parked; Kafka takes any time.
+	fetchWaitMax = 5 * time.Minute
+	// fetchGatherPause is the pause before data that was too little is looked at again. Only
+	// clients that ask for more than one byte, and so for waiting, ever see it; without it each
+	// commit would make us read all over again what is there already.
+	fetchGatherPause = 5 * time.Millisecond
+	// fetchGrowBytes is how much of a partition's limit the buffer is grown by before the read.
+	fetchGrowBytes = 1 << 20
+	// fetchTopicBytes and fetchPartitionBytes are what a parked fetch keeps.
+	fetchTopicBytes     = 96
+	fetchPartitionBytes = 96
+	// emptyRunsMax bounds how many reads that gave only empty batches are followed by another.
+	emptyRunsMax = 64
+)
+
+// Fetch (key 1): read batches from partitions.
+//
+// Behavior:
+//   - Runs in its turn on the connection's writer, and reads batches straight into the response.
+//   - Answers at once if max_wait is not positive, nothing is asked, min_bytes are there, or a
+//     partition has an error or parts from the client's log; else it is parked on a channel until
+//     data comes, max_wait is over, or the server goes down.
+//   - The first partition with data gives one batch even if that is above every limit; the limits
+//     hold for the rest. The whole response is bounded by 55 MiB, and by the memory for answers.
+//   - Batches are whole: the first may begin before the asked offset. Records are never null. A
+//     partition is never answered with empty batches only, and an empty batch never comes last:
+//     kafkajs, kafka-go and librdkafka each go wrong on them (protocol.md, section 5).
+//   - There are no fetch sessions: every answer has session id 0, and an incremental request gets
+//     FETCH_SESSION_ID_NOT_FOUND, on which clients send a full one.
+//   - There are no followers: a fetch with a replica id gets NOT_LEADER_OR_FOLLOWER.
+//
+// Version notes:
+//   - v5: log start offset; v7: sessions; v9: leader epoch; v10: zstd; v11: rack (ignored: one node)
+//   - v12: flexible, diverging epoch; v13: topic ids; v15: replica state as a tag
+//   - v16: current leader and its node with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH
+func (s *Service) fetch(c *call, r *kmsg.FetchRequest) (Reply, error) {
+	f := &fetchReply{
+		s:        s,
+		version:  c.Version,
+		maxBytes: int(min(max(r.MaxBytes, 0), fetchBytesMax)),
+		minBytes: int(r.MinBytes),
+		wait:     min(time.Duration(r.MaxWaitMillis)*time.Millisecond, fetchWaitMax),
+		follower: r.ReplicaID >= 0 || r.ReplicaState.ID >= 0,
+		// Anything but read_committed reads what is below the high watermark.
+		committed: r.IsolationLevel == 1,
+	}
+	if r.SessionEpoch > 0 {
+		f.err = errSessionNotFound
+		return f, nil
+	}
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		f.topics = append(f.topics, fetchTopic{name: t.Topic, id: t.TopicID, count: len(t.Partitions)})
+		for j := range t.Partitions {
+			p := &t.Partitions[j]
+			f.partitions = append(f.partitions, fetchPartition{
+				index: p.Partition,
+				read: replication.FetchRead{
+					From:             batch.Offset(p.FetchOffset),
+					MaxBytes:         int(max(p.PartitionMaxBytes, 0)),
+					CurrentEpoch:     batch.LeaderEpoch(p.CurrentLeaderEpoch),
+					LastFetchedEpoch: batch.LeaderEpoch(p.LastFetchedEpoch),
+					ReadCommitted:    f.committed,
+				},
+			})
+		}
+	}
+	return f, nil
+}
+
+// fetchReply is a fetch, parked or not.
+type fetchReply struct {
+	s                  *Service
+	version            int16
+	maxBytes, minBytes int
+	wait               time.Duration
+	follower           bool
+	committed          bool
+	err                error // of the whole request
+	topics             []fetchTopic
+	partitions         []fetchPartition // of all topics, in order
+}
+
+type fetchTopic struct {
+	name  string
+	id    [16]byte
+	count int // of its partitions
+}
+
+type fetchPartition struct {
+	index int32
+	read  replication.FetchRead
+	// found is the partition at the last look, or nil; above is the offset that its high
+	// watermark must pass before another look can show more.
+	found Partition
+	above batch.Offset
+	// watched is where the watcher is registered.
+	watched Partition
+}
+
+// Ready implements Reply.
+func (f *fetchReply) Ready() bool { return false }
+
+// Held implements Reply.
+func (f *fetchReply) Held() int64 {
+	n := int64(len(f.partitions)) * fetchPartitionBytes
+	for i := range f.topics {
+		n += fetchTopicBytes + int64(len(f.topics[i].name))
+	}
+	return n
+}
+
+// AppendBody implements Reply: it looks, and parks until another look may show more.
+func (f *fetchReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
+	start := len(dst)
+	p := parking{f: f, w: w}
+	defer p.end()
+	for {
+		reserved := w.reserved
+		g := gather(f, w, dst)
+		dst = g.e.dst
+		if g.err != nil || g.final || g.bytes >= f.minBytes || p.over || f.wait <= 0 {
+			return dst, g.err
+		}
+		w.unreserve(w.reserved - reserved)
+		dst = w.Shrink(dst[:start])
+		if err := p.park(g.bytes > 0); err != nil {
+			return dst, err
+		}
+	}
+}
+
+// parking is where a fetch waits.
+type parking struct {
+	f       *fetchReply
+	w       *Waiter
+	watcher Watcher
+	up      <-chan time.Time // max_wait
+	over    bool             // whatever the next look shows is the answer
+}
+
+// park waits until some partition has more than at the last look, or the wait is over. pause says
+// that there was something already, only not enough.
+func (p *parking) park(pause bool) error {
+	if p.watcher == nil {
+		p.watcher = p.f.s.o.Replicas.NewWatcher()
+		p.up = p.w.arm(p.f.wait)
+	}
+	for i := range p.f.partitions {
+		part := &p.f.partitions[i]
+		if part.watched != nil && part.watched != part.found {
+			part.watched.Unwatch(p.watcher)
+		}
+		part.watched = part.found
+		if part.watched != nil {
+			part.watched.Watch(p.watcher, part.above)
+		}
+	}
+	if err := await(p, p.watcher.C()); err != nil || p.over || !pause {
+		return err
+	}
+	t := p.w.Clock.NewTimer(fetchGatherPause)
+	defer t.Stop()
+	return await(p, t.C())
+}
+
+// await waits for a channel, or for what ends the whole wait.
+func await[T any](p *parking, c <-chan T) error {
+	select {
+	case <-c:
+		return nil
+	case <-p.up:
+		p.over = true
+		return nil
+	case <-p.w.Drain:
+		p.over = true
+		return nil
+	case <-p.w.Ctx.Done():
+		return p.w.Ctx.Err()
+	}
+}
+
+// end takes the watcher off.
+func (p *parking) end() {
+	if p.watcher == nil {
+		return
+	}
+	p.w.disarm()
+	for i := range p.f.partitions {
+		if part := p.f.partitions[i].watched; part != nil {
+			part.Unwatch(p.watcher)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/replication"
+	"github.com/chronosdb/chronosdb/replication/metadata"
+)
+
+// gathering is one look at all partitions of a fetch: it encodes a whole response.
+type gathering struct {
+	f     *fetchReply
+	w     *Waiter
+	e     fetchEncoder
+	image *metadata.Image
+	nodes []endpoint
+	bytes int  // of records
+	left  int  // of the response's limit
+	final bool // there is something to answer at once beside records
+	err   error
+}
+
+// gather appends the response to dst as it would be now.
+func gather(f *fetchReply, w *Waiter, dst []byte) *gathering {
+	g := &gathering{f: f, w: w, e: newFetchEncoder(dst, f.version), left: f.maxBytes}
+	g.final = f.err != nil || len(f.partitions) == 0
+	if f.err != nil {
+		g.e.begin(codeOf(f.err), 0, 0)
+		g.e.end(nil)
+		return g
+	}
+	g.image = f.s.o.Replicas.Image()
+	g.e.begin(0, 0, len(f.topics))
+	next := 0
+	for i := range f.topics {
+		t := &f.topics[i]
+		topic, err := findTopic(g.image, f.version >= fetchTopicIDs, t.name, t.id)
+		g.e.topic(t.name, t.id, t.count)
+		for range t.count {
+			g.partition(&f.partitions[next], topic, err)
+			next++
+			if g.err != nil {
+				return g
+			}
+		}
+		g.e.endTopic()
+	}
+	g.e.end(g.nodes)
+	return g
+}
+
+// partition encodes one partition.
+func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err error) {
+	p.found = nil
+	at := g.e.reserve()
+	recordsAt := len(g.e.dst)
+	out := fetchedPartition{
+		index: p.index, highWatermark: -1, lastStable: -1, logStart: -1, preferred: -1,
+	}
+	var state replication.FetchState
+	if err == nil {
+		state, err = g.read(p, topic)
+	}
+	if g.err != nil {
+		return
+	}
+	if err != nil {
+		g.e.dst = g.e.dst[:recordsAt]
+		g.refuse(&out, topic, err)
+	} else {
+		out.highWatermark = int64(state.HighWatermark)
+		out.lastStable = int64(state.LastStable)
+		out.logStart = int64(state.LogStart)
+		if d := state.Diverging; d != nil {
+			out.diverging = &epochOffset{int32(d.Epoch), int64(d.End)}
+			g.final = true
+		}
+		if g.f.committed {
+			out.aborted = []abortedTxn{} // There are no transactions; asked for is not null.
+		}
+	}
+	n := len(g.e.dst) - recordsAt
+	g.bytes += n
+	g.left = max(g.left-n, 0)
+	g.e.finish(at, recordsAt, out)
+}
+
+// refuse fills an error in.
+func (g *gathering) refuse(out *fetchedPartition, topic *metadata.Topic, err error) {
+	g.final = true
+	out.code = codeOf(err)
+	hint := out.code == kerr.NotLeaderForPartition.Code || out.code == kerr.FencedLeaderEpoch.Code
+	if !hint || g.f.version < fetchLeaderHint || topic == nil {
+		return
+	}
+	meta := partitionMeta(g.image, topic.Name, topic.ID, out.index)
+	out.leader = &leaderEpoch{meta.Leader, int32(meta.LeaderEpoch)}
+	if len(g.nodes) == 0 {
+		o := &g.f.s.o
+		g.nodes = []endpoint{{o.Replicas.NodeID(), o.AdvertisedHost, o.AdvertisedPort}}
+	}
+}
+
+// read appends a partition's records to the response.
+func (g *gathering) read(
+	p *fetchPartition, topic *metadata.Topic,
+) (state replication.FetchState, err error) {
+	if g.f.follower {
+		return state, fmt.Errorf("%w: there are no followers", errNotLeader)
+	}
+	part, err := g.f.s.o.Replicas.Partition(topic.ID, p.index)
+	if err != nil {
+		return state, err
+	}
+	// Read before anything else: whatever is added later passes this, and wakes the watcher.
+	highWatermark := part.HighWatermark()
+	p.found, p.above = part, max(p.read.From, highWatermark)
+	r := p.read
+	r.MaxBytes, r.MinOne = min(r.MaxBytes, g.left), g.bytes == 0
+	reserved := int64(0)
+	if highWatermark > r.From {
+		reserved = g.room(&r)
+	} else {
+		r.MaxBytes, r.MinOne = 0, false
+	}
+	if g.err != nil {
+		return state, nil
+	}
+	before := len(g.e.dst)
+	state, err = g.readReal(part, r)
+	g.w.unreserve(reserved - int64(len(g.e.dst)-before))
+	return state, err
+}
+
+// room reserves memory for a partition's records and makes room in the buffer. Without memory a
+// later partition gets nothing this time; the first one waits for it.
+func (g *gathering) room(r *replication.FetchRead) int64 {
+	want := int64(r.MaxBytes)
+	if r.MinOne {
+		want = max(want, 1)
+	}
+	if want == 0 {
+		return 0
+	}
+	if !g.w.tryReserve(want) {
+		if g.bytes > 0 {
+			r.MaxBytes, r.MinOne = 0, false
+			g.final = true
+			return 0
+		}
+		if g.err = g.w.reserve(want); g.err != nil {
+			return 0
+		}
+	}
+	g.e.dst = g.w.Grow(g.e.dst, int(min(want, fetchGrowBytes))+fetchPartitionBytes)
+	return want
+}
+
+// readReal reads until there is a batch with records, or nothing more.
+func (g *gathering) readReal(
+	part Partition, r replication.FetchRead,
+) (state replication.FetchState, err error) {
+	before := len(g.e.dst)
+	for range emptyRunsMax {
+		g.e.dst, state, err = part.Read(g.e.dst, r)
+		if err != nil {
+			return state, err
+		}
+		records := g.e.dst[before:]
+		seen, err := inspect(records, g.f.version < fetchZstdVersionMin)
+		if err != nil {
+			return state, err
+		}
+		g.e.dst = g.e.dst[:before+seen.realBytes]
+		if seen.realBytes > 0 || len(records) == 0 {
+			return state, nil
+		}
+		// The client's own position was checked by the first read.
+		r.From, r.CurrentEpoch, r.LastFetchedEpoch = seen.next, -1, -1
+	}
+	return state, nil
+}
+
+// inspected is what a look at the headers of some batches shows.
+type inspected struct {
+	realBytes int          // up to the end of the last batch that has records
+	next      batch.Offset // after the last batch
+}
+
+// inspect walks the headers of whole batches.
+func inspect(records []byte, noZstd bool) (seen inspected, err error) {
+	for rest := records; len(rest) > 0; {
+		b, after, err := batch.Next(rest)
+		if err != nil {
+			return seen, fmt.Errorf("read gave no whole batches: %w", err)
+		}
+		if noZstd && b.Codec() == batch.Zstd {
+			return seen, fmt.Errorf("%w: zstd needs fetch version %d",
+				errUnsupportedCodec, fetchZstdVersionMin)
+		}
+		rest = after
+		seen.next = b.LastOffset() + 1
+		if b.Count() > 0 {
+			seen.realBytes = len(records) - len(rest)
+		}
+	}
+	return seen, nil
+}

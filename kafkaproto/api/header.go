@@ -1,0 +1,92 @@
+package api
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// HeaderBytesMin is the shortest request that can be: key, version and correlation id.
+const HeaderBytesMin = 8
+
+// headerTagsMax bounds the tagged fields of a request header. No client sends one today, and
+// an unbounded number is a known way to make a broker work for nothing.
+const headerTagsMax = 64
+
+// Header is what every request begins with.
+type Header struct {
+	Key           int16
+	Version       int16
+	CorrelationID int32
+	ClientID      string // empty if null
+}
+
+// parsePrefix reads the fixed part, which is the same in every version of every request. The
+// caller has made sure that there are HeaderBytesMin bytes.
+func parsePrefix(frame []byte) Header {
+	return Header{
+		Key:           int16(binary.BigEndian.Uint16(frame)),
+		Version:       int16(binary.BigEndian.Uint16(frame[2:])),
+		CorrelationID: int32(binary.BigEndian.Uint32(frame[4:])),
+	}
+}
+
+// parseRest reads the client id and, in a flexible version, the tagged fields, which are
+// skipped. It returns the body.
+func (h *Header) parseRest(frame []byte, flexible bool) ([]byte, error) {
+	p := frame[HeaderBytesMin:]
+	if len(p) < 2 {
+		return nil, malformed("request header ends before the client id")
+	}
+	n := int(int16(binary.BigEndian.Uint16(p)))
+	p = p[2:]
+	if n >= 0 {
+		if n > len(p) {
+			return nil, malformed("client id of %d bytes, %d are left", n, len(p))
+		}
+		h.ClientID = string(p[:n])
+		p = p[n:]
+	}
+	if !flexible {
+		return p, nil
+	}
+	return skipTags(p, headerTagsMax)
+}
+
+// skipTags steps over a tagged field section with at most limit fields.
+func skipTags(p []byte, limit uint64) ([]byte, error) {
+	count, p, err := uvarint(p)
+	if err != nil {
+		return nil, err
+	}
+	if count > limit {
+		return nil, malformed("%d tagged fields; at most %d are read", count, limit)
+	}
+	for range count {
+		var size uint64
+		if _, p, err = uvarint(p); err != nil {
+			return nil, err
+		}
+		if size, p, err = uvarint(p); err != nil {
+			return nil, err
+		}
+		if size > uint64(len(p)) {
+			return nil, malformed("tagged field of %d bytes, %d are left", size, len(p))
+		}
+		p = p[size:]
+	}
+	return p, nil
+}
+
+// uvarint reads one unsigned varint of at most 32 bits.
+func uvarint(p []byte) (uint64, []byte, error) {
+	v, n := binary.Uvarint(p)
+	if n <= 0 || n > 5 || v > 1<<32-1 {
+		return 0, nil, malformed("broken variable-length number")
+	}
+	return v, p[n:], nil
+}
+
+// malformed returns an ErrMalformed with what is wrong.
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}

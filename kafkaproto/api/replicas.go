@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+
+	"github.com/chronosdb/chronosdb/groups"
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/replication"
+	"github.com/chronosdb/chronosdb/replication/metadata"
+)
+
+// Origin is the producer without an id that a connection is.
+type Origin = replication.Origin
+
+// NewOrigin returns the origin of a new connection.
+func NewOrigin() *Origin { return replication.NewOrigin() }
+
+// Replicas is the node's topics and partitions: what this package needs of a replication.Manager.
+type Replicas interface {
+	// Image is the metadata now; its topics are open.
+	Image() *metadata.Image
+	// NodeID is this node.
+	NodeID() int32
+	// CreateTopic makes a topic, durable when it returns.
+	CreateTopic(spec replication.TopicSpec, validateOnly bool) (*metadata.Topic, error)
+	// DeleteTopic deletes a topic and all that is in it.
+	DeleteTopic(id metadata.TopicID) error
+	// Partition finds a partition.
+	Partition(id metadata.TopicID, index int32) (Partition, error)
+	// NextProducerID hands out an id that was never handed out before.
+	NextProducerID() (batch.ProducerID, error)
+	// NewWatcher returns a watcher that Partition.Watch accepts.
+	NewWatcher() Watcher
+}
+
+// Partition is what this package needs of a replication.Partition.
+type Partition interface {
+	// Append takes one batch; the frame it lies in may be used again when it returns.
+	Append(ctx context.Context, raw batch.Batch, o replication.AppendOptions) (Ack, error)
+	// Read appends whole batches to dst.
+	Read(dst []byte, r replication.FetchRead) ([]byte, replication.FetchState, error)
+	// Watch wakes w when the high watermark is above the offset; Unwatch ends that.
+	Watch(w Watcher, above batch.Offset)
+	Unwatch(w Watcher)
+	HighWatermark() batch.Offset
+	LogStart() batch.Offset
+	LeaderEpoch() batch.LeaderEpoch
+	// CheckEpoch compares the leader epoch that a client knows; -1 is not compared.
+	CheckEpoch(current batch.LeaderEpoch) error
+	// OffsetForTime answers ListOffsets: -1, -2, -3, or a time in Unix milliseconds.
+	OffsetForTime(ts int64, readCommitted bool) (replication.FoundOffset, error)
+	// EpochEnd answers OffsetForLeaderEpoch.
+	EpochEnd(e batch.LeaderEpoch) (batch.LeaderEpoch, batch.Offset)
+}
+
+// Ack is the promise of a produce answer: a replication.Ack.
+type Ack interface {
+	Done() <-chan struct{}
+	Result() (replication.AppendResult, error)
+}
+
+// Watcher tells that a watched high watermark has moved: a replication.Watcher.
+type Watcher interface {
+	C() <-chan struct{}
+}
+
+// Groups is what this package needs of a groups.Coordinator.
+type Groups interface {
+	Join(r groups.JoinRequest, reply func(groups.JoinResponse))
+	Sync(r groups.SyncRequest, reply func(groups.SyncResponse))
+	Heartbeat(r groups.HeartbeatRequest) error
+	Leave(r groups.LeaveRequest) groups.LeaveResponse
+	Commit(r groups.CommitRequest, reply func(groups.CommitResponse))
+	Fetch(r groups.FetchRequest) groups.FetchResponse
+	List(f groups.ListFilter) ([]groups.Listing, error)
+	ForgetTopic(name string, id groups.TopicID) error
+}
+
+// ReplicasOf makes a manager fit Replicas.
+func ReplicasOf(m *replication.Manager) Replicas { return manager{m} }
+
+// manager narrows a replication.Manager. It and partition are one pointer wide, so that passing
+// them as interfaces allocates nothing.
+type manager struct{ *replication.Manager }
+
+func (m manager) Partition(id metadata.TopicID, index int32) (Partition, error) {
+	p, err := m.Manager.Partition(id, index)
+	if err != nil {
+		return nil, err
+	}
+	return partition{p}, nil
+}
+
+func (m manager) NewWatcher() Watcher { return replication.NewWatcher() }
+
+// partition narrows a replication.Partition.
+type partition struct{ *replication.Partition }
+
+func (p partition) Append(
+	ctx context.Context, raw batch.Batch, o replication.AppendOptions,
+) (Ack, error) {
+	a, err := p.Partition.Append(ctx, raw, o)
+	if err != nil {
+		return nil, err // Not a nil *Ack in an interface, which would not be nil.
+	}
+	return a, nil
+}
+
+// Watch accepts what NewWatcher made, as its doc says.
+func (p partition) Watch(w Watcher, above batch.Offset) {
+	if own, ok := w.(*replication.Watcher); ok {
+		p.Partition.Watch(own, above)
+	}
+}
+
+func (p partition) Unwatch(w Watcher) {
+	if own, ok := w.(*replication.Watcher); ok {
+		p.Partition.Unwatch(own)
+	}
+}
