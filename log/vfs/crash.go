@@ -57,10 +57,14 @@ func NewCrash(seed uint64) *Crash {
 // every later operation on it and on its open files, those in progress included, fails with
 // ErrCrashed.
 //
-// Each unsynced operation is kept with probability keep. With keep between 0 and 1, every file and
-// directory loses either single operations or everything after some point, and the last write that
-// a file keeps may be torn at any byte. With keep = 1 all is kept: the process died, the machine
-// did not. With keep = 0 only what was synced is left. A nil rng stands for the file system's own.
+// With keep between 0 and 1, each file keeps of its unsynced writes and truncations either single
+// ones, each with probability keep, or all up to some point; the last write that it keeps may be
+// torn at any byte. Each directory keeps its unsynced names up to some point, for itself: on the
+// file systems in use, which have a journal, names do not overtake each other within a directory,
+// and Pebble relies on it. Files and directories know nothing of each other's fate.
+//
+// With keep = 1 all is kept: the process died, the machine did not. With keep = 0 only what was
+// synced is left. A nil rng stands for the file system's own.
 func (c *Crash) Crash(keep float64, rng *rand.Rand) *Crash {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,18 +136,18 @@ func (c *Crash) unrefLocked(n *inode) {
 	n.pendingNames = nil
 	for _, op := range ops {
 		// A rename from or to another directory stays: it is that directory's to sync.
-		if (op.dir == nil || op.dir == n) && (op.from == nil || op.from == n) {
+		if !op.joins() {
 			c.finishLocked(op)
 		}
 	}
 }
 
-// finishLocked retires a name operation: it is durable, overtaken by one that is, or out of reach.
+// finishLocked retires a name operation: it is durable, or nothing leads to its directory any more.
 func (c *Crash) finishLocked(op *nameOp) {
 	if op.done {
 		return
 	}
-	op.done, op.prev = true, nil
+	op.done = true
 	c.unrefLocked(op.inode)
 }
 
@@ -153,7 +157,6 @@ func (c *Crash) changeLocked(op *nameOp) {
 	op.seq = c.mu.seq
 	op.inode.refs++
 	if op.from != nil {
-		op.prev = latestName(op.from, op.fromName, op.inode)
 		c.setNameLocked(op.from.names, op.fromName, nil)
 		c.pendLocked(op.from, op)
 	}
@@ -174,22 +177,28 @@ func (c *Crash) pendLocked(dir *inode, op *nameOp) {
 	c.mu.dirty[dir] = struct{}{}
 }
 
-// syncDirLocked makes the directory's pending name operations durable. A rename from or to another
-// directory becomes durable as a whole.
-func (c *Crash) syncDirLocked(dir *inode) {
-	ops := dir.pendingNames
-	dir.pendingNames = nil
-	delete(c.mu.dirty, dir)
-	for _, op := range ops {
+// syncDirLocked makes the directory's name operations up to the given one durable, in order. A
+// rename from or to another directory becomes durable as a whole, and with it what was done in the
+// other directory before: names must not come back there that the rename has overtaken.
+func (c *Crash) syncDirLocked(dir *inode, upTo uint64) {
+	var later []*nameOp
+	for i, op := range dir.pendingNames {
+		if op.seq > upTo {
+			later = dir.pendingNames[i:]
+			break
+		}
 		if op.done {
 			continue
 		}
-		op.apply(durableTables{c}, func(o *nameOp) bool { return o.done })
-		for o := op; o != nil; {
-			prev := o.prev
-			c.finishLocked(o)
-			o = prev
+		if op.joins() {
+			c.syncDirLocked(op.other(dir), op.seq-1)
 		}
+		op.apply(durableTables{c})
+		c.finishLocked(op)
+	}
+	dir.pendingNames = slices.Clone(later)
+	if len(later) == 0 {
+		delete(c.mu.dirty, dir)
 	}
 }
 

@@ -263,9 +263,21 @@ func TestCutsReachEveryOutcome(t *testing.T) {
 			[]string{"/d/", "/d/t=1", "/d/f=1"},
 		},
 		{
-			"removals in any order", "write /a 1\nsync /a\nwrite /b 2\nsync /b\nsyncdir /",
+			"removals keep their order", "write /a 1\nsync /a\nwrite /b 2\nsync /b\nsyncdir /",
 			"remove /a\nremove /b",
-			[]string{"/a=1 /b=2", "/b=2", "/a=1", ""},
+			[]string{"/a=1 /b=2", "/b=2", ""},
+		},
+		{
+			"two directories know nothing of each other",
+			"mkdir /d\nmkdir /e\nsyncdir /",
+			"write /d/a 1\nsync /d/a\nwrite /e/a 1\nsync /e/a",
+			[]string{"/d/ /e/", "/d/a=1 /e/", "/d/ /e/a=1", "/d/a=1 /e/a=1"},
+		},
+		{
+			"a move ties two directories",
+			"mkdir /d\nmkdir /e\nwrite /d/a 1\nsync /d/a\nsyncdir /d\nsyncdir /",
+			"rename /d/a /e/a\nwrite /d/a 2\nsync /d/a",
+			[]string{"/d/a=1 /e/", "/d/ /e/a=1", "/d/a=2 /e/a=1"},
 		},
 		{
 			"a move is never half done",

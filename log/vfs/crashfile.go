@@ -154,7 +154,7 @@ func (f *crashFile) Sync() error {
 		return pathError("sync", f.path, ErrCrashed)
 	}
 	if f.inode.dir {
-		f.fs.syncDirLocked(f.inode)
+		f.fs.syncDirLocked(f.inode, f.fs.mu.seq)
 	} else {
 		f.inode.sync()
 		delete(f.fs.mu.dirty, f.inode)

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"cmp"
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -11,7 +12,6 @@ type powerCut struct {
 	keep float64
 	rng  *rand.Rand
 
-	kept   map[*nameOp]bool  // decided name operations
 	tables cutTables         // directory entries after the cut
 	made   map[*inode]*inode // inode before -> inode after
 	after  *Crash
@@ -25,11 +25,11 @@ func (c *Crash) cutLocked(keep float64, rng *rand.Rand) *Crash {
 		rng = c.mu.rng
 	}
 	p := &powerCut{
-		keep: keep, rng: rng, kept: make(map[*nameOp]bool), tables: cutTables{},
-		made: make(map[*inode]*inode), after: NewCrash(rng.Uint64()),
+		keep: keep, rng: rng, tables: cutTables{}, made: make(map[*inode]*inode),
+		after: NewCrash(rng.Uint64()),
 	}
-	for _, op := range p.choose(c.mu.dirty) {
-		op.apply(p.tables, func(o *nameOp) bool { return o.done || p.kept[o] })
+	for _, op := range p.keptNames(c.mu.dirty) {
+		op.apply(p.tables)
 	}
 	p.after.mu.seq = c.mu.seq
 	p.after.mu.root = p.build(c.mu.root)
@@ -43,9 +43,9 @@ func (c *Crash) cutLocked(keep float64, rng *rand.Rand) *Crash {
 	return p.after
 }
 
-// choose decides for each unsynced name operation whether it is kept, and returns those that are,
-// in the order in which they were done.
-func (p *powerCut) choose(dirty map[*inode]struct{}) []*nameOp {
+// keptNames returns the unsynced name operations that are kept, in the order in which they were
+// done.
+func (p *powerCut) keptNames(dirty map[*inode]struct{}) []*nameOp {
 	var dirs []*inode
 	for n := range dirty {
 		if n.dir {
@@ -53,21 +53,64 @@ func (p *powerCut) choose(dirty map[*inode]struct{}) []*nameOp {
 		}
 	}
 	slices.SortFunc(dirs, func(a, b *inode) int { return cmp.Compare(a.id, b.id) })
-	var kept []*nameOp
+	ends := make(map[*inode]uint64) // sequence number of the first operation that is lost
+	var ops []*nameOp
 	for _, dir := range dirs {
-		for i, keep := range choose(len(dir.pendingNames), p.keep, p.rng) {
-			op := dir.pendingNames[i]
-			if _, decided := p.kept[op]; decided || op.done {
-				continue // a rename between two directories stands in both
+		pending := slices.DeleteFunc(slices.Clone(dir.pendingNames), func(op *nameOp) bool {
+			return op.done
+		})
+		ends[dir] = p.end(pending)
+		ops = append(ops, pending...)
+	}
+	slices.SortFunc(ops, func(a, b *nameOp) int { return cmp.Compare(a.seq, b.seq) })
+	ops = slices.Compact(ops) // a rename between two directories stands in both
+	joinEnds(ops, ends)
+	return slices.DeleteFunc(ops, func(op *nameOp) bool { return lost(op, ends) })
+}
+
+// end decides up to where a directory keeps its operations.
+func (p *powerCut) end(pending []*nameOp) uint64 {
+	n := len(pending)
+	switch {
+	case p.keep <= 0:
+		n = 0
+	case p.keep < 1:
+		n = p.rng.IntN(n + 1)
+	}
+	if n == len(pending) {
+		return math.MaxUint64
+	}
+	return pending[n].seq
+}
+
+// joinEnds moves the ends forward until each rename between two directories is kept by both or by
+// neither: it is never half done.
+func joinEnds(ops []*nameOp, ends map[*inode]uint64) {
+	for moved := true; moved; {
+		moved = false
+		for _, op := range ops {
+			if !op.joins() || !lost(op, ends) {
+				continue
 			}
-			p.kept[op] = keep
-			if keep {
-				kept = append(kept, op)
+			for _, dir := range []*inode{op.dir, op.from} {
+				if end, ok := ends[dir]; ok && end > op.seq {
+					ends[dir] = op.seq
+					moved = true
+				}
 			}
 		}
 	}
-	slices.SortFunc(kept, func(a, b *nameOp) int { return cmp.Compare(a.seq, b.seq) })
-	return kept
+}
+
+// lost reports whether one of the operation's directories does not keep it. One without an end is
+// out of reach and has no say.
+func lost(op *nameOp, ends map[*inode]uint64) bool {
+	for _, dir := range []*inode{op.dir, op.from} {
+		if end, ok := ends[dir]; ok && op.seq >= end {
+			return true
+		}
+	}
+	return false
 }
 
 // build makes the inode and everything below it as the cut leaves them.

@@ -1,0 +1,351 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// dirPerm is the mode of the folders made here: like the files, for the owner and its group.
+const dirPerm = 0o750
+
+// Open opens the log in dir, which it makes when missing, and recovers it: see DESIGN.md. Damage
+// below the recorded flushed end is a CorruptError, and changes nothing on disk.
+func Open(dir string, o Options) (*Log, error) {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	l := &Log{dir: dir, o: o}
+	l.mu.segmentBytes, l.mu.segmentMs = o.SegmentBytes, o.SegmentMs
+	l.set.Store(&segmentSet{})
+	l.epochs.Store(&epochs{})
+	r := &recovery{l: l}
+	if err := r.run(); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, errors.Join(err, r.abandon()))
+	}
+	return l, nil
+}
+
+// recovery is one Open. It is the only user of the log until it returns.
+type recovery struct {
+	l        *Log
+	segments []*segment
+
+	note  noteState
+	noted bool // whether there was an intact note: without one nothing is known to be flushed
+
+	epochs      epochs
+	epochsKnown bool // whether the epochs file was intact
+	newEpochs   bool // whether the file must be written
+
+	next    Offset // the offset that must come next in the scan
+	changed bool   // whether files were cut or removed
+	// redo is the first place of each segment, by base, from which bytes are written again.
+	redo map[Offset]int64
+}
+
+func (r *recovery) run() error {
+	if err := r.load(); err != nil {
+		return err
+	}
+	if len(r.segments) == 0 {
+		return r.create()
+	}
+	if err := r.dropBelowStart(); err != nil {
+		return err
+	}
+	first, err := r.beginScan()
+	if err != nil {
+		return err
+	}
+	if err := r.scan(first); err != nil {
+		return err
+	}
+	if err := r.recoverEpochs(); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+// abandon closes what a failed Open has opened.
+func (r *recovery) abandon() error {
+	for _, s := range r.segments {
+		s.release()
+	}
+	if r.l.flushing.note == nil {
+		return nil
+	}
+	return r.l.flushing.note.file.Close()
+}
+
+// load makes the folder, and reads the note, the epochs and the names in it.
+func (r *recovery) load() error {
+	fs, dir := r.l.o.FS, r.l.dir
+	if err := makeDir(fs, dir); err != nil {
+		return err
+	}
+	var err error
+	if r.l.flushing.note, r.noted, err = loadNote(fs, dir); err != nil {
+		return err
+	}
+	r.note = r.l.flushing.note.state
+	if r.epochs, r.epochsKnown, err = loadEpochs(fs, dir); err != nil {
+		return err
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	for _, name := range names {
+		if base, ok := parseSegmentName(name); ok {
+			r.segments = append(r.segments, newSegment(fs, dir, base))
+		}
+	}
+	slices.SortFunc(r.segments, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
+	return r.removeStrays(names)
+}
+
+// removeStrays deletes what a crash has left behind: an atomic write that did not finish, the
+// index of a segment whose log file was deleted first by retention.
+func (r *recovery) removeStrays(names []string) error {
+	has := map[string]bool{}
+	for _, s := range r.segments {
+		has[r.l.o.FS.PathBase(s.path)] = true
+	}
+	for _, name := range names {
+		stray := strings.HasSuffix(name, ".tmp")
+		for _, suffix := range []string{indexSuffix, timesSuffix} {
+			if stem, ok := strings.CutSuffix(name, suffix); ok && !has[stem+logSuffix] {
+				_, stray = parseSegmentName(stem + logSuffix)
+			}
+		}
+		if !stray {
+			continue
+		}
+		if err := r.l.o.FS.Remove(r.l.o.FS.PathJoin(r.l.dir, name)); err != nil {
+			return fmt.Errorf("remove what a crash left: %w", err)
+		}
+	}
+	return nil
+}
+
+// create makes the first segment of an empty log.
+//
+// A crash within an earlier create leads here too: it can keep the note and lose the name of the
+// segment, or the other way round. The note then says that nothing was flushed.
+func (r *recovery) create() error {
+	l := r.l
+	if r.noted && r.note.flushed > r.note.start {
+		path := segmentPath(l.o.FS, l.dir, r.note.recovery.segment)
+		return &CorruptError{File: path, Err: fmt.Errorf("the segment is missing; the log had flushed"+
+			" offsets %d to %d", r.note.start, r.note.flushed)}
+	}
+	s := newSegment(l.o.FS, l.dir, r.note.start)
+	r.segments = []*segment{s}
+	if _, err := s.file(); err != nil {
+		return err
+	}
+	s.maxKnown.Store(true)
+	r.next = s.base
+	r.note.flushed = s.base
+	r.note.recovery = point{offset: s.base, segment: s.base, maxTime: noTime, firstTime: noTime}
+	if err := r.recoverEpochs(); err != nil {
+		return err
+	}
+	if err := r.createNote(); err != nil {
+		return err
+	}
+	r.publish()
+	return nil
+}
+
+// createNote writes a new note and makes the log's folder durable: the names in it, and its own
+// name in the folders above. Before that there is no note, so a crash leads here again.
+func (r *recovery) createNote() error {
+	l := r.l
+	fs, above := l.o.FS, l.o.FS.PathDir(l.dir)
+	if err := l.flushing.note.create(r.note, r.noted); err != nil {
+		return err
+	}
+	for _, dir := range []string{l.dir, above, fs.PathDir(above)} {
+		if err := fs.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropBelowStart removes the segments that lie wholly below the start: a crash came after
+// AdvanceStart had made the start durable, before it had deleted them all.
+func (r *recovery) dropBelowStart() error {
+	if !r.noted {
+		return nil
+	}
+	for len(r.segments) > 1 && r.segments[1].base <= r.note.start {
+		if err := r.segments[0].removeFiles(); err != nil {
+			return err
+		}
+		r.segments[0].release()
+		r.segments = r.segments[1:]
+		r.changed = true
+	}
+	if first := r.segments[0]; first.base > r.note.start {
+		path := segmentPath(r.l.o.FS, r.l.dir, r.note.start)
+		return &CorruptError{File: path, Err: fmt.Errorf("the segment with offset %d is missing; the"+
+			" first one is %s", r.note.start, first.path)}
+	}
+	return nil
+}
+
+// recoverEpochs takes the history of epochs from the file, or from the batches if it is damaged,
+// and lowers what begins beyond the end.
+func (r *recovery) recoverEpochs() error {
+	l := r.l
+	if !r.epochsKnown && len(r.segments) > 0 && r.next > r.segments[0].base {
+		// The file was replaced atomically before the first append of each epoch, so no crash
+		// leads here: it was deleted or has rotted. Epochs without records are lost with it.
+		l.o.Logger.Warn("rebuilding damaged leader epochs from the batches", zap.String("dir", l.dir))
+		if err := r.epochsFromBatches(); err != nil {
+			return err
+		}
+		r.newEpochs = true
+	}
+	r.epochs = r.epochs.lowerTo(r.next)
+	l.epochs.Store(&r.epochs)
+	if !r.newEpochs {
+		return nil
+	}
+	path := l.o.FS.PathJoin(l.dir, epochsName)
+	if err := l.o.FS.WriteFileAtomic(path, r.epochs.encode()); err != nil {
+		return fmt.Errorf("store leader epochs: %w", err)
+	}
+	return nil
+}
+
+// epochsFromBatches walks all headers of the recovered segments.
+func (r *recovery) epochsFromBatches() error {
+	r.epochs = nil
+	for i, s := range r.segments {
+		end := r.next
+		if i+1 < len(r.segments) {
+			end = r.segments[i+1].base
+		}
+		c, err := newCursor(s, place{offset: s.base}, end)
+		if err != nil {
+			return err
+		}
+		for {
+			h, at, ok, err := c.next()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			if e := h.LeaderEpoch(); e > r.epochs.last() {
+				r.epochs = r.epochs.with(e, at.offset)
+			}
+		}
+	}
+	return nil
+}
+
+// finish makes durable what was recovered and shows the log.
+func (r *recovery) finish() error {
+	l := r.l
+	if err := r.makeDurable(); err != nil {
+		return err
+	}
+	r.note.flushed = r.next
+	if !r.noted {
+		if err := r.createNote(); err != nil {
+			return err
+		}
+	} else if r.note.flushed != l.flushing.note.state.flushed {
+		if err := l.flushing.note.write(r.note, false); err != nil {
+			return err
+		}
+	}
+	r.publish()
+	return nil
+}
+
+// makeDurable writes what was recovered past the recorded flushed end once more, and syncs it.
+//
+// The bytes may be in the page cache only, because the process was killed. Or worse: an fdatasync
+// had failed, which ended the process, and Linux has marked the pages clean although they are not
+// on the disk. Then a sync alone would succeed and prove nothing; pages written again are dirty.
+func (r *recovery) makeDurable() error {
+	for _, s := range r.segments {
+		from, ok := r.redo[s.base]
+		if !ok {
+			continue
+		}
+		if err := rewrite(s, from); err != nil {
+			return err
+		}
+		r.changed = true
+	}
+	if !r.changed {
+		return nil
+	}
+	return r.l.o.FS.SyncDir(r.l.dir)
+}
+
+// rewrite writes the bytes of a segment from a position on over themselves, and syncs.
+func rewrite(s *segment, from int64) error {
+	f, err := s.file()
+	if err != nil {
+		return err
+	}
+	size := s.size.Load()
+	buf := make([]byte, min(scanBlockBytes, size-from))
+	for pos := from; pos < size; pos += int64(len(buf)) {
+		p := buf[:min(int64(len(buf)), size-pos)]
+		if err := readFull(s, f, p, pos); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(p, pos); err != nil {
+			return fmt.Errorf("write segment %s again: %w", s.path, err)
+		}
+	}
+	if err := f.SyncData(); err != nil {
+		return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// publish shows what was recovered.
+func (r *recovery) publish() {
+	l := r.l
+	l.start.Store(int64(r.note.start))
+	l.flushed.Store(int64(r.next))
+	l.end.Store(int64(r.next))
+	l.recovery.Store(&r.note.recovery)
+	l.set.Store(&segmentSet{list: r.segments})
+	// A roll may have been killed before the directory was synced; the next flush makes sure.
+	l.mu.dirDirty = r.noted && r.segments[len(r.segments)-1].base != r.note.recovery.segment
+}
+
+// removeFrom deletes the segments from index i on: none of their records was flushed.
+func (r *recovery) removeFrom(i int) error {
+	for k := len(r.segments) - 1; k >= i; k-- {
+		s := r.segments[k]
+		if f, err := s.file(); err == nil {
+			if n, err := f.Size(); err == nil {
+				r.l.counters.cutBytes.Add(n)
+			}
+		}
+		if err := s.removeFiles(); err != nil {
+			return err
+		}
+		s.release()
+		r.changed = true
+	}
+	r.segments = r.segments[:i]
+	return nil
+}

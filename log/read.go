@@ -1,0 +1,210 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+)
+
+// rereadsMax bounds how often one read starts again because Truncate changed bytes under it.
+const rereadsMax = 16
+
+// Read appends to dst the whole batches that hold offsets in [From, Bound), as many as fit
+// MaxBytes, and returns it. The first one may begin below From. It returns no bytes when there is
+// nothing between From and Bound, or when the first batch does not fit and MinOne is false.
+//
+// Every batch is checked, header and CRC: a CorruptError means that nothing was returned. From
+// below Start or above End is ErrOffsetOutOfRange. Read takes no lock that an append or a flush
+// holds.
+func (l *Log) Read(dst []byte, r ReadRequest) ([]byte, error) {
+	out, err := dst, error(nil)
+	err = l.stable(func() error {
+		out, err = l.read(dst, r)
+		return err
+	})
+	if err != nil {
+		return dst, err
+	}
+	l.counters.readBytes.Add(int64(len(out) - len(dst)))
+	return out, nil
+}
+
+// stable runs a read again if it failed while Truncate changed the bytes that it was reading.
+func (l *Log) stable(read func() error) error {
+	for range rereadsMax {
+		before := l.truncations.Load()
+		err := read()
+		if err == nil || (before%2 == 0 && l.truncations.Load() == before) {
+			return err
+		}
+		l.mu.Lock()   // wait until the truncation is over
+		l.mu.Unlock() //nolint:staticcheck // the empty section is the wait
+	}
+	return read()
+}
+
+func (l *Log) read(dst []byte, r ReadRequest) ([]byte, error) {
+	end := l.End()
+	if r.From < l.Start() || r.From > end {
+		return dst, l.outOfRange(r.From)
+	}
+	bound := min(r.Bound, end)
+	left, one := r.MaxBytes, r.MinOne
+	for next := r.From; next < bound; {
+		n := len(dst)
+		got, err := l.readSegment(dst, ReadRequest{From: next, Bound: bound, MaxBytes: left, MinOne: one})
+		if err != nil {
+			return dst, err
+		}
+		dst = got.bytes
+		if !got.exhausted {
+			break
+		}
+		// All of this segment is in dst: what is left of the limit is for the next one.
+		next, left, one = got.next, left-(len(dst)-n), one && len(dst) == n
+	}
+	return dst, nil
+}
+
+// segmentRead is what one segment has contributed to a read.
+type segmentRead struct {
+	bytes     []byte
+	next      Offset // offset behind the last batch
+	exhausted bool   // whether that is the segment's end
+}
+
+// readSegment reads batches of the one segment that holds r.From: one pread, checked in memory.
+func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
+	s, err := l.pin(r.From)
+	if err != nil {
+		return segmentRead{}, err
+	}
+	defer s.release()
+	end := l.endOf(s)
+	at, err := l.locate(s, r.From, end)
+	if err != nil {
+		return segmentRead{}, err
+	}
+	size := s.size.Load()
+	n := min(int64(max(r.MaxBytes, 0)), size-at.pos)
+	if n < batch.HeaderBytes {
+		if !r.MinOne {
+			return segmentRead{bytes: dst}, nil
+		}
+		n = min(batch.HeaderBytes, size-at.pos)
+	}
+	p, err := l.readAt(s, dst, at, n)
+	if err != nil {
+		return segmentRead{}, err
+	}
+	// The first batch is larger than what was read.
+	if whole := int64(batch.Batch(p[len(dst):]).Length()); r.MinOne && whole > n {
+		if whole > size-at.pos {
+			return segmentRead{}, s.corrupt(at.pos, fmt.Errorf("%w: length is %d", batch.ErrCorrupt, whole))
+		}
+		if p, err = l.readAt(s, dst, at, whole); err != nil {
+			return segmentRead{}, err
+		}
+	}
+	used, next, err := wholeBatches(s, p[len(dst):], at, min(r.Bound, end))
+	if err != nil {
+		return segmentRead{}, err
+	}
+	s.hint.Store(&place{offset: next, pos: at.pos + int64(used)})
+	return segmentRead{bytes: p[:len(dst)+used], next: next, exhausted: next == end}, nil
+}
+
+// readAt appends n bytes of the segment to dst.
+func (l *Log) readAt(s *segment, dst []byte, at place, n int64) ([]byte, error) {
+	f, err := s.file()
+	if err != nil {
+		return dst, err
+	}
+	p := slices.Grow(dst, int(n))[:len(dst)+int(n)]
+	if err := readFull(s, f, p[len(dst):], at.pos); err != nil {
+		if ioErr := (*readError)(nil); errors.As(err, &ioErr) {
+			return dst, err
+		}
+		return dst, s.corrupt(at.pos, err)
+	}
+	return p, nil
+}
+
+// wholeBatches checks the batches in p, the first of which should be at a place, and returns how
+// many bytes of p are whole batches below bound, and the offset behind them.
+func wholeBatches(s *segment, p []byte, at place, bound Offset) (int, Offset, error) {
+	used := 0
+	for at.offset < bound {
+		b, _, err := batch.Next(p[used:])
+		if errors.Is(err, batch.ErrShort) {
+			break // cut by the limit
+		}
+		if err == nil {
+			err = checkBatch(b, at.offset)
+		}
+		if err != nil {
+			return 0, at.offset, s.corrupt(at.pos, err)
+		}
+		if b.LastOffset() >= bound {
+			break
+		}
+		used += len(b)
+		at = place{offset: b.LastOffset() + 1, pos: at.pos + int64(len(b))}
+	}
+	return used, at.offset, nil
+}
+
+// checkBatch makes sure that b is an intact batch and the one expected at an offset.
+func checkBatch(b batch.Batch, want Offset) error {
+	if err := batch.CheckStored(b); err != nil {
+		return err
+	}
+	if b.BaseOffset() != want {
+		return fmt.Errorf("%w: base offset is %d, expected %d", batch.ErrCorrupt, b.BaseOffset(), want)
+	}
+	return nil
+}
+
+// ReadWithin appends n bytes to dst, from byte pos of the batch whose base offset is base. It
+// reads one record of a large batch; that it is only a part, no CRC can be checked.
+func (l *Log) ReadWithin(dst []byte, base Offset, pos, n int) ([]byte, error) {
+	out := dst
+	err := l.stable(func() error {
+		var err error
+		out, err = l.readWithin(dst, base, pos, n)
+		return err
+	})
+	if err != nil {
+		return dst, err
+	}
+	l.counters.readBytes.Add(int64(n))
+	return out, nil
+}
+
+func (l *Log) readWithin(dst []byte, base Offset, pos, n int) ([]byte, error) {
+	if base < l.Start() || base >= l.End() {
+		return dst, l.outOfRange(base)
+	}
+	s, err := l.pin(base)
+	if err != nil {
+		return dst, err
+	}
+	defer s.release()
+	at, err := l.locate(s, base, l.endOf(s))
+	if err != nil {
+		return dst, err
+	}
+	head, err := l.readAt(s, nil, at, batch.HeaderBytes)
+	if err != nil {
+		return dst, err
+	}
+	h := batch.Batch(head)
+	if at.offset != base || pos < 0 || n < 0 || pos+n > h.Length() {
+		return dst, fmt.Errorf("bytes %d to %d of a batch at offset %d; log %s has a batch of %d bytes"+
+			" at %d: %w", pos, pos+n, base, l.dir, h.Length(), at.offset, ErrOffsetOutOfRange)
+	}
+	at.pos += int64(pos)
+	return l.readAt(s, dst, at, int64(n))
+}

@@ -1,0 +1,114 @@
+package log
+
+import (
+	"fmt"
+
+	"go.uber.org/zap"
+)
+
+// RetentionPoint returns the start that the policy asks for: the end of the newest segment that
+// may go with all before it. It decides and changes nothing; AdvanceStart does it. Nothing at or
+// above bound goes, nor the active segment, unless all of it has expired: then the point is the
+// log's end, and AdvanceStart rolls first.
+//
+// A segment expires when its greatest timestamp is older than the policy's time. One without any
+// timestamp never does: there is nothing that says how old it is.
+func (l *Log) RetentionPoint(p RetentionPolicy, now UnixMs, bound Offset) Offset {
+	set := l.set.Load()
+	point, excess := l.Start(), set.sizeBytes()-p.Bytes
+	expiring, shrinking := p.Ms >= 0, p.Bytes >= 0
+	for i, s := range set.list {
+		active := i == len(set.list)-1
+		end := l.endOf(s)
+		if end > bound || end == s.base || !s.acquire() {
+			break
+		}
+		expiring = expiring && l.expired(s, p.Ms, now)
+		s.release()
+		shrinking = shrinking && !active && excess >= s.size.Load()
+		if !expiring && !shrinking {
+			break
+		}
+		excess -= s.size.Load()
+		point = max(point, end)
+	}
+	return point
+}
+
+// expired says whether all records of a pinned segment are older than keepMs. What cannot be read
+// is kept.
+func (l *Log) expired(s *segment, keepMs int64, now UnixMs) bool {
+	t, err := l.maxTimeOf(s)
+	if err != nil {
+		l.o.Logger.Warn("retention keeps a segment whose timestamps cannot be read",
+			zap.String("segment", s.path), zap.Error(err))
+		return false
+	}
+	return t >= 0 && now > t && int64(now-t) > keepMs
+}
+
+// AdvanceStart makes to the first offset that can be read, durably, and then deletes the segments
+// that lie wholly below it. If that is all of them, the active one is sealed first. An offset at
+// or below the start changes nothing.
+func (l *Log) AdvanceStart(to Offset) error {
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
+	if to <= l.Start() {
+		return nil
+	}
+	if to > l.End() {
+		return l.outOfRange(to)
+	}
+	if to == l.End() {
+		if err := l.Roll(); err != nil {
+			return err
+		}
+	}
+	// What remains must be there, by name too, before what goes may go.
+	if to > l.FlushedEnd() || l.namesPending() {
+		if _, err := l.flushOwned(false); err != nil {
+			return err
+		}
+	}
+	state := l.flushing.note.state
+	state.start = to
+	set := l.set.Load()
+	gone := set.find(to)
+	if first := set.list[gone].base; state.recovery.segment < first {
+		state.recovery = point{offset: first, segment: first, maxTime: noTime, firstTime: noTime}
+	}
+	if err := l.storeNoteOwned(state); err != nil {
+		return err
+	}
+	return l.dropOldest(gone)
+}
+
+// namesPending says whether a segment's name is not durable yet.
+func (l *Log) namesPending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.dirDirty
+}
+
+// dropOldest deletes the first n segments. A crash before all are gone leaves some wholly below
+// the start, which the next Open removes.
+func (l *Log) dropOldest(n int) error {
+	if n == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	set := l.set.Load()
+	gone := set.list[:n]
+	l.set.Store(set.from(n))
+	l.mu.Unlock()
+	var err error
+	for _, s := range gone {
+		if removeErr := s.removeFiles(); removeErr != nil && err == nil {
+			err = fmt.Errorf("delete old segments of log %s: %w", l.dir, removeErr)
+		}
+		s.release()
+	}
+	l.o.Logger.Info("deleted segments below the log's start", zap.String("dir", l.dir),
+		zap.Int64("start", int64(l.Start())), zap.Int("segments", n), zap.Error(err))
+	return err
+}

@@ -1,0 +1,101 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+)
+
+// Batches calls fn for every batch that holds an offset in [from, to), in order, with its CRC
+// checked. A batch is valid until fn returns; an error of fn ends the scan and is returned. to is
+// lowered to the end. The scan reads 1 MiB at a time and must not run beside Truncate.
+func (l *Log) Batches(from, to Offset, fn func(b batch.Batch) error) error {
+	return l.eachSegment(from, to, func(s *segment, at place, end Offset) error {
+		f, err := s.file()
+		if err != nil {
+			return err
+		}
+		sc := &scanner{seg: s, file: f, pos: at.pos, size: s.size.Load()}
+		for at.offset < end {
+			b, err := sc.next()
+			if err == nil {
+				err = checkBatch(b, at.offset)
+			}
+			if err != nil {
+				return scanError(s, at.pos, err)
+			}
+			l.counters.readBytes.Add(int64(len(b)))
+			at = place{offset: b.LastOffset() + 1, pos: sc.pos}
+			if err := fn(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Headers calls fn with the header of every batch that holds an offset in [from, to), in order,
+// and with the bytes behind the header. It reads little of the records, so it checks no CRC. Only
+// the first HeaderBytes of h are there, valid until fn returns. It must not run beside Truncate.
+func (l *Log) Headers(from, to Offset, fn func(h batch.Batch, bodyLen int) error) error {
+	return l.eachSegment(from, to, func(s *segment, at place, end Offset) error {
+		c, err := newCursor(s, at, end)
+		if err != nil {
+			return err
+		}
+		for {
+			h, _, ok, err := c.next()
+			if err != nil || !ok {
+				return err
+			}
+			if err := fn(h, h.Length()-batch.HeaderBytes); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// eachSegment calls fn with every segment that holds an offset in [from, to), pinned, the place
+// of the first batch wanted in it, and the offset before which the walk in it ends.
+func (l *Log) eachSegment(from, to Offset, fn func(s *segment, at place, end Offset) error) error {
+	to = min(to, l.End())
+	if from < l.Start() {
+		return l.outOfRange(from)
+	}
+	for from < to {
+		next, err := l.oneSegment(from, to, fn)
+		if err != nil {
+			return err
+		}
+		from = next
+	}
+	return nil
+}
+
+func (l *Log) oneSegment(from, to Offset, fn func(s *segment, at place, end Offset) error) (Offset, error) {
+	s, err := l.pin(from)
+	if err != nil {
+		return from, err
+	}
+	defer s.release()
+	end := l.endOf(s)
+	at, err := l.locate(s, from, end)
+	if err != nil {
+		return from, err
+	}
+	return min(end, to), fn(s, at, min(end, to))
+}
+
+// scanError turns what is wrong with the bytes at pos into damage, and keeps a read error.
+func scanError(s *segment, pos int64, err error) error {
+	var ioErr *readError
+	if errors.As(err, &ioErr) {
+		return err
+	}
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: the segment ends", batch.ErrShort)
+	}
+	return s.corrupt(pos, err)
+}

@@ -1,0 +1,130 @@
+package log
+
+import (
+	"fmt"
+
+	"go.uber.org/zap"
+)
+
+// Truncate removes every batch that holds an offset at or above to, durably: a follower's records
+// that its leader does not have. The new end is the base of the batch that holds to. It must not
+// run beside an append whose caller expects the records to stay. Offsets below Start are refused.
+func (l *Log) Truncate(to Offset) error {
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
+	if to >= l.End() {
+		return nil
+	}
+	if to < l.Start() {
+		return l.outOfRange(to)
+	}
+	cut, err := l.pointAt(to)
+	if err != nil {
+		return err
+	}
+	// The note first: once records are gone it must not call them flushed. A crash right after it
+	// leaves the records, which are valid and come back, as if nobody had asked.
+	if err := l.lowerNote(cut); err != nil {
+		return err
+	}
+	set := l.set.Load()
+	s := set.list[set.find(cut.segment)]
+	s.repair.Lock() // a rebuild that runs would bring back entries of what goes
+	defer s.repair.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.writableLocked(); err != nil {
+		return err
+	}
+	if err := l.truncateLocked(cut); err != nil {
+		return l.failLocked(err)
+	}
+	l.o.Logger.Info("truncated the log", zap.String("dir", l.dir),
+		zap.Int64("end", int64(cut.offset)))
+	return nil
+}
+
+// lowerNote makes it durable that nothing at or above the cut is promised any more.
+func (l *Log) lowerNote(cut point) error {
+	state := l.flushing.note.state
+	state.flushed = min(state.flushed, cut.offset)
+	state.start = min(state.start, cut.offset) // the batch that holds to may begin below the start
+	if state.recovery.offset > cut.offset || state.recovery.segment > cut.segment {
+		state.recovery = cut
+	}
+	l.flushed.Store(int64(state.flushed))
+	return l.storeNoteOwned(state)
+}
+
+// truncateLocked removes the bytes. Readers that fail meanwhile see truncations change and read
+// again. A crash on the way leaves a hole or a shorter log, all past the flushed end of the note.
+func (l *Log) truncateLocked(cut point) error {
+	l.truncations.Add(1)
+	defer l.truncations.Add(1)
+	set := l.set.Load()
+	keep := set.find(cut.segment) + 1
+	s := set.list[keep-1]
+	l.set.Store(set.upTo(keep))
+	l.end.Store(int64(cut.offset))
+	s.size.Store(cut.pos)
+	s.end.Store(int64(noOffset))
+	for i := len(set.list) - 1; i >= keep; i-- {
+		if err := set.list[i].removeFiles(); err != nil {
+			return fmt.Errorf("truncate log %s: %w", l.dir, err)
+		}
+		set.list[i].release()
+	}
+	f, err := s.file()
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(cut.pos); err != nil {
+		return fmt.Errorf("truncate segment %s: %w", s.path, err)
+	}
+	if err := f.SyncData(); err != nil {
+		return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
+	}
+	if err := l.o.FS.SyncDir(l.dir); err != nil {
+		return err
+	}
+	l.dropDirtyLocked(s)
+	if err := l.resumeLocked(s, cut); err != nil {
+		return err
+	}
+	history := l.epochs.Load()
+	if shorter := history.cutFrom(cut.offset); len(shorter) != len(*history) {
+		return l.storeEpochsLocked(shorter)
+	}
+	return nil
+}
+
+// dropDirtyLocked forgets what the truncation has synced or removed: s and all after it.
+func (l *Log) dropDirtyLocked(s *segment) {
+	kept := l.mu.dirty[:0:0]
+	for _, d := range l.mu.dirty {
+		if d.base < s.base {
+			kept = append(kept, d)
+		}
+	}
+	l.mu.dirty = kept
+	s.tail.dirty = false
+}
+
+// resumeLocked makes a segment the active one again, as it was at the point.
+func (l *Log) resumeLocked(s *segment, p point) error {
+	s.hint.Store(nil)
+	s.maxTime.Store(int64(p.maxTime))
+	s.maxKnown.Store(true)
+	s.tail.firstTime = p.firstTime
+	s.tail.longer = false
+	// The next batch gets an entry of its own, whatever the last one was: more never hurt.
+	s.tail.indexed = p.pos - l.o.IndexIntervalBytes
+	s.tail.timesKey = noTime
+	if p.pos == 0 {
+		s.tail.indexed = 0
+	}
+	if err := s.index.truncate(p.indexEntries); err != nil {
+		return err
+	}
+	return s.times.truncate(p.timeEntries)
+}
