@@ -2,7 +2,8 @@ package timer
 
 import "errors"
 
-// The errors of this package. Each comes wrapped in a sentence that says what, which and what to do.
+// The errors of this package. Each comes wrapped in a sentence that says what, which and what to
+// do.
 var (
 	// ErrBadDecision: a staged record's decision is damaged, or of a version not known here.
 	ErrBadDecision = errors.New("decision of a staged record cannot be read")
@@ -10,8 +11,6 @@ var (
 	ErrBadSettlement = errors.New("settlement cannot be read")
 	// ErrBadDelivery: a marked batch has a record without a readable position.
 	ErrBadDelivery = errors.New("delivered record has no position")
-	// ErrTooFar: a record's due time lies beyond the topic's chronos.schedule.max.delay.ms.
-	ErrTooFar = errors.New("due time is too far away")
 	// ErrIndex: the schedule index failed. It is derived data: a restart opens or rebuilds it.
 	ErrIndex = errors.New("schedule index failed")
 	// ErrClosed: the schedule or the index was closed.

@@ -23,10 +23,10 @@ type Change struct {
 	Applied *Applied
 }
 
-// Index keeps the pending records of all partitions in due order. Partitions do not see each other;
-// calls for one partition must not overlap, calls for different partitions may. What Apply took is
-// durable only after Flush or Close, or when the index chose to write it out; a crash keeps a prefix
-// of the changes.
+// Index keeps the pending records of all partitions in due order. Partitions do not see each
+// other; calls for one partition must not overlap, calls for different partitions may. What Apply
+// took is durable only after Flush or Close, or when the index chose to write it out; a crash
+// keeps a prefix of the changes.
 type Index interface {
 	// Load returns how far the partition's entries follow the logs; ok is false when the index
 	// knows nothing of the partition or did not finish building it.

@@ -26,7 +26,7 @@ type Key struct {
 // minKey is below, maxKey above every key of a record.
 var (
 	minKey = Key{Due: math.MinInt64}
-	maxKey = Key{Due: math.MaxInt64, Position: Position{math.MaxInt32, math.MaxInt64, math.MaxInt32}}
+	maxKey = Key{math.MaxInt64, Position{math.MaxInt32, math.MaxInt64, math.MaxInt32}}
 )
 
 // Compare orders keys by due time, then position.

@@ -2,20 +2,431 @@ package timer
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
-// PebbleIndex is the Index over a Pebble database, one for a data directory.
-type PebbleIndex struct{ Index }
+const (
+	indexMemTableBytes = 16 << 20
+	indexCacheBytes    = 8 << 20
+	// indexMemTablesMax bounds the memtables that wait to be written: beyond it Apply waits.
+	indexMemTablesMax = 4
+	indexFilesMax     = 256
 
-// OpenIndex opens or makes the index in dir. An index that is damaged is wiped with a warning: the
-// schedules rebuild it from their logs.
-func OpenIndex(fs vfs.FS, dir string, logger *zap.Logger) (*PebbleIndex, error) {
-	return nil, errors.New("timer: not built yet")
+	// rebuildNote is a file that asks the next OpenIndex to wipe the index: a read met damage.
+	rebuildNote = "REBUILD"
+)
+
+// PebbleIndex is the Index over a Pebble database, one for a data directory. It runs without
+// Pebble's own log: the logs of the partitions are its log. What it took is durable when a memtable
+// was written, after Flush and after Close.
+type PebbleIndex struct {
+	fs     vfs.FS
+	dir    string
+	logger *zap.Logger
+	lock   *pebble.Lock
+	db     *pebble.DB
+
+	serving chan struct{} // closed once open
+	closing chan struct{} // closed when Close begins
+	failed  chan struct{} // closed with the first failure
+	failure struct {      // short
+		sync.Mutex
+		err    error
+		closed bool
+	}
 }
 
-// Close flushes and closes the index.
-func (ix *PebbleIndex) Close() error { return nil }
+// OpenIndex opens or makes the index in dir. An index that is damaged, or that a read found damaged
+// before, is wiped with a warning: the schedules rebuild it from their logs.
+func OpenIndex(fs vfs.FS, dir string, logger *zap.Logger) (*PebbleIndex, error) {
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	ix := &PebbleIndex{
+		fs: fs, dir: dir, logger: logger.Named("index"),
+		serving: make(chan struct{}), closing: make(chan struct{}), failed: make(chan struct{}),
+	}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make schedule index %s: %w", dir, err)
+	}
+	if err := fs.SyncDir(fs.PathDir(dir)); err != nil {
+		return nil, fmt.Errorf("sync the parent of schedule index %s: %w", dir, err)
+	}
+	lock, err := pebble.LockDirectory(dir, fs)
+	if err != nil {
+		return nil, fmt.Errorf("lock schedule index %s: %w", dir, err)
+	}
+	ix.lock = lock
+	if err := ix.openOrWipe(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	close(ix.serving)
+	return ix, nil
+}
+
+// openOrWipe opens the database; one that cannot be read is wiped and made anew, once.
+func (ix *PebbleIndex) openOrWipe() error {
+	noted, err := ix.isNoted()
+	if err != nil {
+		return err
+	}
+	if !noted {
+		err := ix.open()
+		if err == nil {
+			return nil
+		}
+		if vfs.IsNoSpace(err) || errors.Is(err, fs.ErrPermission) ||
+			errors.Is(err, vfs.ErrCrashed) {
+			return fmt.Errorf("open schedule index %s: %w", ix.dir, err)
+		}
+		ix.logger.Warn("schedule index cannot be read; the schedules rebuild it from their logs",
+			zap.String("dir", ix.dir), zap.Error(err))
+		ix.failed = make(chan struct{})
+		ix.failure.err = nil
+	}
+	if err := ix.wipe(); err != nil {
+		return fmt.Errorf("wipe schedule index %s: %w", ix.dir, err)
+	}
+	if err := ix.open(); err != nil {
+		return fmt.Errorf("make schedule index %s anew: %w", ix.dir, err)
+	}
+	return nil
+}
+
+func (ix *PebbleIndex) isNoted() (bool, error) {
+	_, err := ix.fs.Stat(ix.fs.PathJoin(ix.dir, rebuildNote))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("look for the rebuild note of schedule index %s: %w", ix.dir, err)
+	}
+	return err == nil, nil
+}
+
+// wipe removes all files but the lock, the note last: a crash before that wipes again.
+func (ix *PebbleIndex) wipe() error {
+	names, err := ix.fs.List(ix.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name == "LOCK" || name == rebuildNote {
+			continue
+		}
+		if err := ix.fs.RemoveAll(ix.fs.PathJoin(ix.dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := ix.fs.SyncDir(ix.dir); err != nil {
+		return err
+	}
+	err = ix.fs.Remove(ix.fs.PathJoin(ix.dir, rebuildNote))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return ix.fs.SyncDir(ix.dir)
+}
+
+// open opens the database. Pebble reports some failures only to its logger and expects that call
+// not to return, so the opening goroutine may end without a result.
+func (ix *PebbleIndex) open() error {
+	var db *pebble.DB
+	err := ix.guard(func() (err error) {
+		db, err = pebble.Open(ix.dir, ix.options())
+		return err
+	})
+	if err == nil {
+		ix.db = db
+	}
+	return err
+}
+
+func (ix *PebbleIndex) options() *pebble.Options {
+	o := &pebble.Options{
+		FS:                          indexFS{ix.fs, ix},
+		Lock:                        ix.lock,
+		Logger:                      indexLogger{ix},
+		DisableWAL:                  true,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                indexMemTableBytes,
+		MemTableStopWritesThreshold: indexMemTablesMax,
+		CacheSize:                   indexCacheBytes,
+		MaxOpenFiles:                indexFilesMax,
+		EventListener:               &pebble.EventListener{BackgroundError: ix.backgroundError},
+	}
+	return o
+}
+
+// guard runs f and returns its error, or the failure that ended f's goroutine.
+func (ix *PebbleIndex) guard(f func() error) error {
+	done := make(chan error, 1)
+	// Stopped by f's end, or by Fatalf ending the goroutine; guard waits for either.
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ix.failed:
+		return ix.failedErr()
+	}
+}
+
+// backgroundError ends the index: Pebble would try again at once and for ever. A full disk never
+// gets here, see indexFS. Ending the goroutine leaves Pebble's job marked as running, so that it is
+// not started again; a failed database is therefore never closed, only abandoned.
+func (ix *PebbleIndex) backgroundError(err error) {
+	ix.fail(err)
+	runtime.Goexit()
+}
+
+// fail records the first failure.
+func (ix *PebbleIndex) fail(err error) {
+	ix.failure.Lock()
+	defer ix.failure.Unlock()
+	if ix.failure.err != nil {
+		return
+	}
+	ix.failure.err = fmt.Errorf("%w: %s: %w; restart to open or rebuild it", ErrIndex, ix.dir, err)
+	close(ix.failed)
+	ix.logger.Error("schedule index failed", zap.String("dir", ix.dir), zap.Error(err))
+}
+
+func (ix *PebbleIndex) failedErr() error {
+	ix.failure.Lock()
+	defer ix.failure.Unlock()
+	return ix.failure.err
+}
+
+// check returns the failure, if there is one. It is asked before each call.
+func (ix *PebbleIndex) check() error {
+	ix.failure.Lock()
+	defer ix.failure.Unlock()
+	if ix.failure.closed {
+		return fmt.Errorf("schedule index %s: %w", ix.dir, ErrClosed)
+	}
+	return ix.failure.err
+}
+
+// judge wraps an error of a call; damage leaves a note, so that the next start rebuilds the index.
+func (ix *PebbleIndex) judge(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pebble.IsCorruptionError(err) || errors.Is(err, ErrIndex) {
+		note := ix.fs.PathJoin(ix.dir, rebuildNote)
+		if noteErr := ix.fs.WriteFileAtomic(note, nil); noteErr != nil {
+			err = errors.Join(err, fmt.Errorf("note that it must be rebuilt: %w", noteErr))
+		}
+	}
+	err = fmt.Errorf("%s: %w", what, err)
+	ix.fail(err)
+	return ix.failedErr()
+}
+
+// Load returns how far the partition's entries follow the logs.
+func (ix *PebbleIndex) Load(p PartitionNumber) (Applied, bool, error) {
+	if err := ix.check(); err != nil {
+		return Applied{}, false, err
+	}
+	var k [spaceKeyBytes]byte
+	putSpaceKey(k[:], spaceApplied, p)
+	v, closer, err := ix.db.Get(k[:])
+	if errors.Is(err, pebble.ErrNotFound) {
+		return Applied{}, false, nil
+	}
+	if err != nil {
+		return Applied{}, false, ix.judge("load", err)
+	}
+	a, ok := appliedOf(v)
+	return a, ok, ix.judge("load", closer.Close())
+}
+
+// Has says whether the key is there.
+func (ix *PebbleIndex) Has(p PartitionNumber, key Key) (bool, error) {
+	if err := ix.check(); err != nil {
+		return false, err
+	}
+	var k [entryKeyBytes]byte
+	putEntryKey(k[:], p, key)
+	_, closer, err := ix.db.Get(k[:])
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, ix.judge("look up", err)
+	}
+	return true, ix.judge("look up", closer.Close())
+}
+
+// Apply makes one change.
+func (ix *PebbleIndex) Apply(p PartitionNumber, c *Change) error {
+	if err := ix.check(); err != nil {
+		return err
+	}
+	b := ix.db.NewBatchWithSize(256 + len(c.Add)*(entryKeyBytes+14) +
+		len(c.Remove)*(entryKeyBytes+3))
+	var k, to [entryKeyBytes]byte
+	if c.RemoveFrom.Less(c.RemoveTo) {
+		putEntryKey(k[:], p, c.RemoveFrom)
+		putEntryKey(to[:], p, c.RemoveTo)
+		if err := b.DeleteRange(k[:], to[:], nil); err != nil {
+			return ix.judge("delete a range", err)
+		}
+	}
+	for _, key := range c.Remove {
+		op := b.DeleteDeferred(entryKeyBytes)
+		putEntryKey(op.Key, p, key)
+		if err := op.Finish(); err != nil {
+			return ix.judge("delete", err)
+		}
+	}
+	var value [entryValueBytesMax]byte
+	for i := range c.Add {
+		v := appendEntryValue(value[:0], &c.Add[i])
+		op := b.SetDeferred(entryKeyBytes, len(v))
+		putEntryKey(op.Key, p, c.Add[i].Key)
+		copy(op.Value, v)
+		if err := op.Finish(); err != nil {
+			return ix.judge("add", err)
+		}
+	}
+	if c.Applied != nil {
+		var v [appliedBytes]byte
+		putSpaceKey(k[:], spaceApplied, p)
+		if err := b.Set(k[:spaceKeyBytes], appendApplied(v[:0], *c.Applied), nil); err != nil {
+			return ix.judge("note what is applied", err)
+		}
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return ix.judge("commit", err)
+	}
+	return ix.judge("commit", b.Close())
+}
+
+// Scan calls fn with at most limit entries whose key is not below from, in order.
+func (ix *PebbleIndex) Scan(p PartitionNumber, from Key, limit int, fn func(e Entry) bool) error {
+	if err := ix.check(); err != nil {
+		return err
+	}
+	var lower [entryKeyBytes]byte
+	var upper [spaceKeyBytes]byte
+	putEntryKey(lower[:], p, from)
+	putSpaceKey(upper[:], spaceEntries, p+1)
+	if p+1 == 0 {
+		upper = [spaceKeyBytes]byte{spaceEnd}
+	}
+	it, err := ix.db.NewIter(&pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
+	if err != nil {
+		return ix.judge("scan", err)
+	}
+	for ok := it.First(); ok && limit > 0; ok = it.Next() {
+		limit--
+		v, err := it.ValueAndErr()
+		if err != nil {
+			break // Close returns it as well
+		}
+		e, err := entryOf(it.Key(), v)
+		if err != nil {
+			return errors.Join(ix.judge("scan", err), it.Close())
+		}
+		if !fn(e) {
+			break
+		}
+	}
+	return ix.judge("scan", it.Close())
+}
+
+// Drop deletes everything of the partition.
+func (ix *PebbleIndex) Drop(p PartitionNumber) error {
+	if err := ix.check(); err != nil {
+		return err
+	}
+	b := ix.db.NewBatch()
+	var k [spaceKeyBytes]byte
+	putSpaceKey(k[:], spaceApplied, p)
+	if err := b.Delete(k[:], nil); err != nil {
+		return ix.judge("drop", err)
+	}
+	var from, to [entryKeyBytes + 1]byte
+	putEntryKey(from[:entryKeyBytes], p, minKey)
+	putEntryKey(to[:], p, maxKey) // one byte longer than any key, so behind the last one
+	if err := b.DeleteRange(from[:entryKeyBytes], to[:], nil); err != nil {
+		return ix.judge("drop", err)
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return ix.judge("drop", err)
+	}
+	return ix.judge("drop", b.Close())
+}
+
+// Flush makes all changes so far durable.
+func (ix *PebbleIndex) Flush() error {
+	if err := ix.check(); err != nil {
+		return err
+	}
+	flushed, err := ix.db.AsyncFlush()
+	if err != nil {
+		return ix.judge("flush", err)
+	}
+	select {
+	case <-flushed:
+		return nil
+	case <-ix.failed:
+		return ix.failedErr()
+	}
+}
+
+// Close flushes and closes the index. No call may follow. A failed index is abandoned: what it had
+// not written is rebuilt from the logs.
+func (ix *PebbleIndex) Close() error {
+	if err := ix.check(); err != nil {
+		return errors.Join(err, ix.lock.Close())
+	}
+	close(ix.closing)
+	err := ix.Flush()
+	ix.failure.Lock()
+	ix.failure.closed = true
+	ix.failure.Unlock()
+	if err != nil {
+		return errors.Join(err, ix.lock.Close())
+	}
+	if err := ix.guard(ix.db.Close); err != nil {
+		return errors.Join(fmt.Errorf("close schedule index %s: %w", ix.dir, err), ix.lock.Close())
+	}
+	return ix.lock.Close()
+}
+
+// Failed is closed when the index failed; Err then says why. Its schedules fail with it.
+func (ix *PebbleIndex) Failed() <-chan struct{} { return ix.failed }
+
+// Err returns why the index failed, or nil.
+func (ix *PebbleIndex) Err() error { return ix.failedErr() }
+
+// indexLogger passes Pebble's words on.
+type indexLogger struct{ ix *PebbleIndex }
+
+// Infof drops what Pebble tells about its work.
+func (l indexLogger) Infof(string, ...any) {}
+
+// Errorf logs a warning: what matters reaches the caller as an error as well.
+func (l indexLogger) Errorf(format string, args ...any) {
+	l.ix.logger.Warn(fmt.Sprintf(format, args...))
+}
+
+// Fatalf records the failure and ends the goroutine: Pebble expects that it does not return.
+func (l indexLogger) Fatalf(format string, args ...any) {
+	l.ix.fail(fmt.Errorf(format, args...))
+	runtime.Goexit()
+}
+
+var (
+	_ Index         = (*PebbleIndex)(nil)
+	_ pebble.Logger = indexLogger{}
+	_ pebblevfs.FS  = indexFS{}
+)

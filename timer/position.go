@@ -11,8 +11,8 @@ import (
 // Occurrence counts the deliveries of one recurring record from 0. It is 0 for all others.
 type Occurrence int32
 
-// Position names one delivery and is never used twice: the leader epoch rises at every start, and an
-// epoch gives an offset of the staging log only once.
+// Position names one delivery and is never used twice: the leader epoch rises at every start, and
+// an epoch gives an offset of the staging log only once.
 type Position struct {
 	Epoch      batch.LeaderEpoch // leader epoch of the staged batch
 	Offset     batch.Offset      // offset in the staging log
@@ -55,7 +55,8 @@ func ParsePosition(text []byte) (Position, error) {
 		}
 	}
 	if !ok1 || !ok2 || !ok3 || len(rest) != 0 || dots != 2 {
-		return Position{}, fmt.Errorf("%w: %.40q is not <epoch>.<offset>.<occurrence>", ErrBadDelivery, text)
+		return Position{}, fmt.Errorf("%w: %.40q is not <epoch>.<offset>.<occurrence>",
+			ErrBadDelivery, text)
 	}
 	return Position{
 		Epoch:      batch.LeaderEpoch(epoch),

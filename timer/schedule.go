@@ -2,41 +2,71 @@ package timer
 
 import (
 	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 // Sink takes deliveries. Deliver appends b to the partition log (it stamps offset and epoch in
-// place) and returns the log's new end. A log.ErrNoSpace leaves the records armed; any other error
-// ends the schedule. It is called with the schedule's turn held, so it must not wait for a turn.
+// place) and returns the log's end behind it. An error that wraps log.ErrNoSpace leaves the records
+// armed; any other ends the schedule. It is called with the schedule's turn held, so it must not
+// wait for a turn; b is valid until it returns.
 type Sink interface {
 	Deliver(b batch.Batch) (end Offset, err error)
 }
 
+// The defaults and bounds of a Schedule.
+const (
+	TickMsDefault        = 1
+	WheelSlotsDefault    = 65_536
+	NearMaxDefault       = 262_144
+	MaxBatchBytesDefault = 1 << 20
+
+	// followBytesMax bounds the staged bytes taken in by one turn.
+	followBytesMax = 4 << 20
+	// deliveriesMax bounds the delivery batches of one turn, so that followers of the logs and
+	// those who wait for NowDone hear of it in between.
+	deliveriesMax = 16
+	// deliveryRecordsMax bounds the records of one delivery batch.
+	deliveryRecordsMax = 32_768
+	// backStepMax is how far the clock may step back before the near window is thrown away: within
+	// it, what was taken as due simply waits.
+	backStepMax UnixMs = 1000
+
+	// A delivery that met a full disk is tried again after retryFirstMs, then after twice that, up
+	// to retryMaxMs.
+	retryFirstMs UnixMs = 100
+	retryMaxMs   UnixMs = 5000
+)
+
 // Options are what a Schedule needs. Zero values of the numbers mean the defaults.
 type Options struct {
 	Partition PartitionNumber
-	Staging   *log.Log // recovered to its end and flushed
+	Staging   *log.Log // the staging log, recovered to its end; Open flushes it
 	Visible   *log.Log // the partition log, likewise
 	Index     Index
 	Clock     clock.Clock
 	Sink      Sink
 
-	TickMs        int                        // due times are looked at on multiples of it; default 1
+	TickMs        int                        // the wheel turns on multiples of it; default 1
 	WheelSlots    int                        // ticks that the wheel spans; default 65,536
 	NearMax       int                        // most entries in memory; default 262,144
-	MaxBatchBytes func() int                 // largest delivery batch; default 1 MiB
+	MaxBatchBytes func() int                 // largest delivery; at most 1 MiB, the default
 	Codec         func() (batch.Codec, bool) // the topic's compression.type; false: as produced
 
 	LastDeliveryMs UnixMs // greatest timestamp of a delivery so far: the next is not below it
 
-	// OnNowDone is called by the turn that moved NowDone, without any lock of the schedule that
-	// Advance, NowDone or SettledTo would need. visibleEnd is the partition log's end after those
-	// deliveries.
+	// OnNowDone is called by the turn that moved NowDone. visibleEnd is the partition log's end
+	// after the deliveries that moved it. Advance, NowDone, SettledTo and Stats may be called
+	// from it.
 	OnNowDone func(done Offset, visibleEnd Offset)
 	// OnFailure is called once when the runner stops because a turn failed.
 	OnFailure func(err error)
@@ -45,41 +75,237 @@ type Options struct {
 	Manual bool // no runner: the caller calls RunOnce
 }
 
-// Schedule delivers the pending records of one partition.
-type Schedule struct{ o Options }
+// EnsureDefaults fills what is zero.
+func (o *Options) EnsureDefaults() {
+	if o.TickMs == 0 {
+		o.TickMs = TickMsDefault
+	}
+	if o.WheelSlots == 0 {
+		o.WheelSlots = WheelSlotsDefault
+	}
+	if o.NearMax == 0 {
+		o.NearMax = NearMaxDefault
+	}
+	if o.MaxBatchBytes == nil {
+		o.MaxBatchBytes = func() int { return MaxBatchBytesDefault }
+	}
+	if o.Codec == nil {
+		o.Codec = func() (batch.Codec, bool) { return batch.None, false }
+	}
+	if o.OnNowDone == nil {
+		o.OnNowDone = func(Offset, Offset) {}
+	}
+	if o.OnFailure == nil {
+		o.OnFailure = func(error) {}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real()
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+}
+
+// Validate refuses what cannot work.
+func (o *Options) Validate() error {
+	switch {
+	case o.Staging == nil || o.Visible == nil || o.Index == nil || o.Sink == nil:
+		return errors.New("timer: Staging, Visible, Index and Sink must all be set")
+	case o.TickMs < 1 || o.TickMs > 60_000:
+		return fmt.Errorf("timer: TickMs is %d; use 0 for the default or 1 to 60000", o.TickMs)
+	case o.WheelSlots < 256 || o.WheelSlots > 1<<24:
+		return fmt.Errorf("timer: WheelSlots is %d; use 0 for the default or 256 to %d",
+			o.WheelSlots, 1<<24)
+	case o.NearMax < 16:
+		return fmt.Errorf("timer: NearMax is %d; use 0 for the default or at least 16", o.NearMax)
+	}
+	return nil
+}
+
+// Schedule delivers the pending records of one partition. All work is done in turns (RunOnce), one
+// at a time; the methods that other goroutines call read atomics.
+type Schedule struct {
+	o      Options
+	logger *zap.Logger
+
+	stagingHW atomic.Int64 // raised by Advance
+	visibleHW atomic.Int64 // raised by Advance
+	landing   atomic.Int64 // visibleHW at which a turn has something to do; set by turns
+	nowDone   atomic.Int64 // set by turns
+	settledTo atomic.Int64 // set by turns and by Settle, only upwards
+	landedTo  atomic.Int64 // applied.Visible, for Settle
+	lastMs    atomic.Int64 // greatest timestamp of a delivery; set by turns
+	stats     counters
+
+	wake    chan struct{} // capacity 1: something may be there to do
+	stop    chan struct{} // closed by Close
+	stopped chan struct{} // closed by the runner's end; nil without a runner
+	closing sync.Once
+
+	settling sync.Mutex // one Settle at a time
+
+	turn struct { // held for a whole turn, I/O included; the fields below are the turn's own
+		sync.Mutex
+		failed  error // first error; every later turn returns it
+		applied Applied
+		near    *near
+		owed    owed
+		fence   fence
+		build   delivery
+		run     run
+		late    []UnixMs // scratch: lateFrom of the records in build
+		change  Change   // scratch
+
+		rewinding bool   // the clock stepped back: reset near once no flight is left
+		retryAt   UnixMs // no delivery before it: the disk was full
+		backoff   UnixMs // the last wait for space in ms; 0 when the last delivery succeeded
+		wakeAt    UnixMs // when the runner must look again; never: not before Advance
+	}
+}
+
+// never stands for no time at all.
+const never UnixMs = math.MaxInt64
 
 // Open recovers the schedule from the index and the two logs. It delivers nothing yet.
-func Open(o Options) (*Schedule, error) { return nil, errors.New("timer: not built yet") }
+func Open(o Options) (*Schedule, error) {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Schedule{
+		o:      o,
+		logger: o.Logger.With(zap.Uint64("partition", uint64(o.Partition))),
+		wake:   make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+	}
+	s.lastMs.Store(int64(o.LastDeliveryMs))
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.turn.near = newNear(o.NearMax, o.WheelSlots, o.TickMs)
+	if err := s.recover(); err != nil {
+		return nil, fmt.Errorf("open the schedule of partition %d: %w", o.Partition, err)
+	}
+	now := s.wall()
+	s.turn.near.reset(now, s.turn.applied.Low)
+	s.publish(now, false)
+	return s, nil
+}
 
-// Start starts the runner. It does nothing when Options.Manual is set.
-func (s *Schedule) Start() {}
+// wall reads the wall clock, in whole milliseconds that have passed.
+func (s *Schedule) wall() UnixMs {
+	now := clock.ToMs(s.o.Clock.Now())
+	if mutant.On(mutant.DeliverEarly) {
+		now++
+	}
+	return now
+}
 
-// Advance tells the schedule how far each log's high watermark is. It never blocks.
-func (s *Schedule) Advance(stagingHW, visibleHW Offset) {}
+// Advance tells the schedule how far each log's high watermark is. Lower values than before are
+// ignored. It never blocks, and wakes the runner only when a turn would have something to do, so
+// that traffic that is not scheduled costs nothing here.
+func (s *Schedule) Advance(stagingHW, visibleHW Offset) {
+	staged := raise(&s.stagingHW, stagingHW)
+	raise(&s.visibleHW, visibleHW)
+	if staged || s.visibleHW.Load() >= s.landing.Load() {
+		s.nudge()
+	}
+}
 
-// RunOnce makes one turn.
-func (s *Schedule) RunOnce() (worked bool, err error) { return false, nil }
+// nudge wakes the runner, or lets its next sleep end at once.
+func (s *Schedule) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
 
-// NowDone returns the staging offset below which everything due at its append was delivered.
-func (s *Schedule) NowDone() Offset { return 0 }
+// raise stores v if it is greater, and says whether it was.
+func raise(a *atomic.Int64, v Offset) bool {
+	for {
+		old := a.Load()
+		if int64(v) <= old {
+			return false
+		}
+		if a.CompareAndSwap(old, int64(v)) {
+			return true
+		}
+	}
+}
 
-// Settle returns a settlement batch for the deliveries in the partition log in [SettledTo, upTo).
-func (s *Schedule) Settle(upTo Offset) (batch.Batch, Offset, error) { return nil, 0, nil }
-
-// SettledTo returns the offset below which all deliveries are settled below the staging HW.
-func (s *Schedule) SettledTo() Offset { return 0 }
+// NowDone returns a staging offset: every record below it that was due when it was appended has
+// been appended to the partition log.
+func (s *Schedule) NowDone() Offset { return Offset(s.nowDone.Load()) }
 
 // NextDue returns the earliest due time of a pending record, or a lower bound of it.
-func (s *Schedule) NextDue() (UnixMs, bool) { return 0, false }
+func (s *Schedule) NextDue() (UnixMs, bool) {
+	next := s.stats.nextDue.Load()
+	return UnixMs(next), next != math.MaxInt64
+}
 
-// Pending returns how many records wait.
-func (s *Schedule) Pending() int64 { return 0 }
+// Pending returns how many records wait: staged, below the high watermark, not delivered.
+func (s *Schedule) Pending() int64 { return s.stats.pending.Load() }
 
-// LastDeliveryMs returns the timestamp of the last delivery.
-func (s *Schedule) LastDeliveryMs() UnixMs { return 0 }
+// LastDeliveryMs returns the greatest timestamp of a delivery so far, with Options.LastDeliveryMs.
+func (s *Schedule) LastDeliveryMs() UnixMs { return UnixMs(s.lastMs.Load()) }
 
 // Stats returns a snapshot of the counters.
-func (s *Schedule) Stats() Stats { return Stats{} }
+func (s *Schedule) Stats() Stats { return s.stats.snapshot() }
 
-// Close stops the runner and waits for it. The index stays open.
-func (s *Schedule) Close() error { return nil }
+// Checkpoint stores in the index how far it follows the logs, and flushes it if flush is set: the
+// next start then reads the logs from there. The owner calls it with the checkpoints of the logs.
+func (s *Schedule) Checkpoint(flush bool) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if err := s.checkpointLocked(); err != nil {
+		return err
+	}
+	if !flush {
+		return nil
+	}
+	return s.o.Index.Flush()
+}
+
+func (s *Schedule) checkpointLocked() error {
+	t := &s.turn
+	if t.failed != nil {
+		return t.failed
+	}
+	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
+	// Nothing of ours lies between the last landing and the high watermark, if no flight does.
+	if visible := Offset(s.visibleHW.Load()); visible < t.near.nextLanding() {
+		t.applied.Visible = max(t.applied.Visible, visible)
+		s.landedTo.Store(int64(t.applied.Visible))
+	}
+	applied := t.applied
+	if err := s.o.Index.Apply(s.o.Partition, &Change{Applied: &applied}); err != nil {
+		return s.failLocked(err)
+	}
+	return nil
+}
+
+// failLocked records the first error: what a half-made turn left in memory is not used again.
+func (s *Schedule) failLocked(err error) error {
+	if s.turn.failed == nil {
+		s.turn.failed = fmt.Errorf("schedule of partition %d: %w", s.o.Partition, err)
+	}
+	return s.turn.failed
+}
+
+// Close stops the runner, waits for it and notes in the index how far it follows the logs. The
+// index and the logs stay open: they must be closed after it.
+func (s *Schedule) Close() error {
+	var err error
+	s.closing.Do(func() {
+		close(s.stop)
+		if s.stopped != nil {
+			<-s.stopped
+		}
+		s.turn.Lock()
+		defer s.turn.Unlock()
+		if s.turn.failed == nil {
+			err = s.checkpointLocked()
+			s.turn.failed = ErrClosed
+		}
+	})
+	return err
+}

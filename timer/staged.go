@@ -1,7 +1,8 @@
 package timer
 
 import (
-	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -9,12 +10,14 @@ import (
 
 // StagePlan is what Stage needs to know beside the batch.
 type StagePlan struct {
-	Now          UnixMs             // the leader's append time
-	MaxDelay     time.Duration      // the topic's limit on due minus Now; 0 means no limit
-	InflateLimit int                // most bytes that the records may inflate to
+	Now          UnixMs        // the leader's append time
+	MaxDelay     time.Duration // the topic's limit on due minus Now; 0 means no limit
+	InflateLimit int           // most bytes that the records may inflate to
 	// LogAppendTime makes Now the timestamp of the records without control headers, as
-	// message.timestamp.type=LogAppendTime asks for.
+	// message.timestamp.type=LogAppendTime asks for. The others get the time of their delivery.
 	LogAppendTime bool
+	// Names are the topic's control headers.
+	Names batch.ControlNames
 }
 
 // StageInfo is what was decided about a whole batch.
@@ -24,7 +27,175 @@ type StageInfo struct {
 	MaxDue UnixMs // latest due time
 }
 
-// Stage appends to dst the staged batch that src becomes.
+// Stage appends to dst the staged batch that src becomes: the same records, not compressed, each
+// with the decision about it as its last header. Producer, sequence, timestamps and count are kept.
+// It returns the appended part, or an error with which nothing may be written: a *batch.RecordError
+// names the record that is refused and says what to send instead. src must have passed
+// batch.CheckFromClient.
 func Stage(dst []byte, src batch.Batch, p StagePlan) (batch.Batch, StageInfo, error) {
-	return nil, StageInfo{}, errors.New("timer: not built yet")
+	var r batch.Reader
+	if err := r.Reset(src, p.InflateLimit); err != nil {
+		return nil, StageInfo{}, err
+	}
+	defer r.Close()
+	return StageFrom(dst, src, &r, p)
+}
+
+// StageFrom is Stage for a caller that has src open in r already, at its first record: a compressed
+// batch is then inflated only once for the walk that found the control headers and for staging.
+func StageFrom(
+	dst []byte, src batch.Batch, r *batch.Reader, p StagePlan,
+) (batch.Batch, StageInfo, error) {
+	start := len(dst)
+	dst = slices.Grow(dst, len(src)+src.Count()*(decisionHeaderBytes+2))
+	dst = beginBatch(dst)
+	info := StageInfo{MaxDue: minKey.Due}
+	for {
+		rec, ok, err := r.Next()
+		if err != nil {
+			return nil, StageInfo{}, err
+		}
+		if !ok {
+			break
+		}
+		d, err := decide(rec, src, &p)
+		if err != nil {
+			return nil, StageInfo{}, &batch.RecordError{Index: info.Count, Err: err}
+		}
+		if int(rec.OffsetDelta) != info.Count {
+			return nil, StageInfo{}, &batch.RecordError{Index: info.Count, Err: fmt.Errorf(
+				"%w: its offset delta is %d", batch.ErrInvalid, rec.OffsetDelta)}
+		}
+		dst = appendStaged(dst, rec, d)
+		info.Count++
+		info.MaxDue = max(info.MaxDue, d.Due)
+		if d.Flags&FlagDueNow != 0 {
+			info.DueNow++
+		}
+	}
+	if info.Count == 0 || info.Count != src.Count() {
+		return nil, StageInfo{}, fmt.Errorf("%w: the batch has %d records, its header says %d",
+			batch.ErrInvalid, info.Count, src.Count())
+	}
+	if len(dst)-start > batch.MaxBatchBytes {
+		return nil, StageInfo{}, fmt.Errorf("%w: %d bytes as a staged batch", batch.ErrTooLarge,
+			len(dst)-start)
+	}
+	return stagedFrame(src, info.Count).seal(dst[start:]), info, nil
+}
+
+// stagedFrame is the header of the staged batch of src.
+func stagedFrame(src batch.Batch, count int) frame {
+	return frame{
+		attributes:    batch.KindStaged.Attributes(),
+		count:         count,
+		baseTimestamp: src.BaseTimestamp(),
+		maxTimestamp:  src.MaxTimestamp(),
+		producer:      src.ProducerID(),
+		epoch:         src.ProducerEpoch(),
+		sequence:      src.BaseSequence(),
+	}
+}
+
+// decide makes the decision about one record of src.
+func decide(rec batch.Record, src batch.Batch, p *StagePlan) (Decision, error) {
+	d := Decision{
+		Action:    ActionDeliver,
+		Codec:     src.Codec(),
+		Appended:  p.Now,
+		Due:       p.Now,
+		Timestamp: src.Timestamp(rec),
+	}
+	control, present, err := batch.ParseControl(rec, p.Names)
+	if err != nil {
+		return d, err
+	}
+	switch {
+	case present:
+		d.Flags |= FlagControl
+	case p.LogAppendTime:
+		d.Timestamp = p.Now
+	}
+	switch {
+	case control.HasTs:
+		d.Due = control.Due
+	case control.HasDelay:
+		d.Due = p.Now.Add(control.Delay)
+	}
+	if p.MaxDelay > 0 && d.Due.Sub(p.Now) > p.MaxDelay {
+		return d, tooFar(control, d.Due, p)
+	}
+	if d.Due <= p.Now {
+		d.Flags |= FlagDueNow
+	}
+	return d, nil
+}
+
+// tooFar is the refusal of a due time beyond the topic's limit.
+func tooFar(c batch.Control, due UnixMs, p *StagePlan) error {
+	header := batch.HeaderScheduleTs
+	if c.HasDelay {
+		header = batch.HeaderScheduleDelay
+	}
+	return &batch.ControlError{Header: header, Reason: fmt.Sprintf(
+		"asks for %d, which is %d ms from now (%d); the topic's limit is"+
+			" chronos.schedule.max.delay.ms=%d: write a time within it",
+		due, due.Sub(p.Now).Milliseconds(), p.Now, p.MaxDelay.Milliseconds())}
+}
+
+// appendStaged appends rec with its decision. The record is encoded anew from its fields, so that
+// its length and numbers have their shortest form whatever the client chose.
+func appendStaged(dst []byte, rec batch.Record, d Decision) []byte {
+	count := int64(rec.Headers.Count) + 1
+	n := 1 + varintBytes(rec.TimestampDelta) + varintBytes(int64(rec.OffsetDelta)) +
+		bytesBytes(rec.Key) + bytesBytes(rec.Value) +
+		varintBytes(count) + len(rec.Headers.Bytes) + decisionHeaderBytes
+	dst = appendVarint(dst, int64(n))
+	body := len(dst)
+	dst = append(dst, byte(rec.Attributes))
+	dst = appendVarint(dst, rec.TimestampDelta)
+	dst = appendVarint(dst, int64(rec.OffsetDelta))
+	dst = appendBytes(dst, rec.Key)
+	dst = appendBytes(dst, rec.Value)
+	dst = appendVarint(dst, count)
+	dst = append(dst, rec.Headers.Bytes...)
+	return d.append(dst, body)
+}
+
+// stagedWalk reads the decisions of a staged batch whose CRC was checked.
+type stagedWalk struct {
+	b     batch.Batch
+	spans batch.Spans
+	base  Offset
+	epoch batch.LeaderEpoch
+}
+
+// walkStaged starts a walk.
+func walkStaged(b batch.Batch) stagedWalk {
+	return stagedWalk{b: b, spans: b.Spans(), base: b.BaseOffset(), epoch: b.LeaderEpoch()}
+}
+
+// next returns the entry of the next record; ok is false behind the last.
+func (w *stagedWalk) next() (e Entry, d Decision, ok bool, err error) {
+	span, more := w.spans.Next()
+	if !more {
+		if err := w.spans.Err(); err != nil {
+			return e, d, false, fmt.Errorf("staged batch at offset %d: %w", w.base, err)
+		}
+		return e, d, false, nil
+	}
+	d, err = decisionOf(w.b[span.Pos:span.End()])
+	if err != nil {
+		return e, d, false, fmt.Errorf("staging offset %d: %w", w.base+Offset(span.Index), err)
+	}
+	e = Entry{
+		Key: Key{Due: d.Due, Position: Position{
+			Epoch: w.epoch, Offset: w.base + Offset(span.Index),
+		}},
+		Delta:  int32(span.Index),
+		At:     int32(span.Pos),
+		Length: int32(span.Len),
+		DueNow: d.Flags&FlagDueNow != 0,
+	}
+	return e, d, true, nil
 }

@@ -1,0 +1,112 @@
+package timer
+
+import (
+	"time"
+
+	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+// indexSpaceRetry is how often a write that met a full disk is tried again.
+const indexSpaceRetry = 100 * time.Millisecond
+
+// indexFS is the file system below Pebble. A write that meets a full disk waits here until there is
+// space: Pebble would throw its output away and start over at once, for ever. The schedules behind
+// it wait too, as their own deliveries do. While the index opens or closes a full disk is an error.
+type indexFS struct {
+	pebblevfs.FS
+	ix *PebbleIndex
+}
+
+// GetDiskUsage tells Pebble not to look: it only paces deletions by it, and an error would count as
+// a failure.
+func (f indexFS) GetDiskUsage(string) (pebblevfs.DiskUsage, error) {
+	return pebblevfs.DiskUsage{}, pebblevfs.ErrUnsupported
+}
+
+// Unwrap returns the file system below.
+func (f indexFS) Unwrap() pebblevfs.FS { return f.FS }
+
+// Create is FS.Create, waiting for space.
+func (f indexFS) Create(
+	name string, c pebblevfs.DiskWriteCategory,
+) (file pebblevfs.File, err error) {
+	err = f.ix.retry(name, func() error {
+		file, err = f.FS.Create(name, c)
+		return err
+	})
+	return indexFile{file, f.ix, name}, err
+}
+
+// Rename is FS.Rename, waiting for space.
+func (f indexFS) Rename(from, to string) error {
+	return f.ix.retry(to, func() error { return f.FS.Rename(from, to) })
+}
+
+// ReuseForWrite is FS.ReuseForWrite, waiting for space.
+func (f indexFS) ReuseForWrite(
+	from, to string, c pebblevfs.DiskWriteCategory,
+) (file pebblevfs.File, err error) {
+	err = f.ix.retry(to, func() error {
+		file, err = f.FS.ReuseForWrite(from, to, c)
+		return err
+	})
+	return indexFile{file, f.ix, to}, err
+}
+
+// indexFile is a file that Pebble writes.
+type indexFile struct {
+	pebblevfs.File
+	ix   *PebbleIndex
+	name string
+}
+
+// Write is File.Write, waiting for space: it goes on behind what the full disk still took.
+func (f indexFile) Write(p []byte) (n int, err error) {
+	err = f.ix.retry(f.name, func() error {
+		m, err := f.File.Write(p[n:])
+		n += m
+		return err
+	})
+	return n, err
+}
+
+// retry calls op until it meets no full disk.
+func (ix *PebbleIndex) retry(name string, op func() error) error {
+	for warned := false; ; warned = true {
+		err := op()
+		if err == nil || !vfs.IsNoSpace(err) {
+			return err
+		}
+		if !warned {
+			ix.logger.Warn("disk is full; the schedule index waits for space",
+				zap.String("file", name))
+		}
+		if !ix.waitForSpace() {
+			return err
+		}
+	}
+}
+
+// waitForSpace waits a moment. It returns false while the index opens, and once it closes or
+// failed.
+func (ix *PebbleIndex) waitForSpace() bool {
+	select {
+	case <-ix.serving:
+	default:
+		return false
+	}
+	t := clock.Real().NewTimer(indexSpaceRetry)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return true
+	case <-ix.closing:
+		return false
+	case <-ix.failed:
+		return false
+	}
+}

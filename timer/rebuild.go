@@ -1,0 +1,118 @@
+package timer
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+)
+
+// rebuild makes the index of the partition anew from the two logs. It notes what is applied only
+// with its last change: after a crash in between the next start begins again.
+func (s *Schedule) rebuild() error {
+	if err := s.o.Index.Drop(s.o.Partition); err != nil {
+		return err
+	}
+	staging, visible := s.o.Staging, s.o.Visible
+	a := Applied{Staging: staging.End(), Visible: visible.End(), Low: maxKey}
+	if staging.Start() == staging.End() {
+		// Nothing was ever staged, or all of it is gone and settled: no delivery has to be found.
+		a.SettledTo = visible.End()
+		return s.rebuilt(a)
+	}
+	settled := newSettledSet()
+	settledTo, err := s.collectSettlements(settled)
+	if err != nil {
+		return err
+	}
+	a.SettledTo = min(settledTo, visible.End())
+	// The settlements speak of every delivery below settledTo.
+	err = eachMarked(visible, a.SettledTo, visible.End(), func(b batch.Batch) error {
+		return EachDelivered(b, func(d Delivered) error {
+			settled.add(d.Position)
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.addPending(settled, &a); err != nil {
+		return err
+	}
+	return s.rebuilt(a)
+}
+
+// rebuilt notes that the index is whole.
+func (s *Schedule) rebuilt(a Applied) error {
+	s.turn.applied = a
+	s.logger.Info("schedule index is built", zap.Int64("pending", a.Pending),
+		zap.Int64("staging", int64(a.Staging)), zap.Int64("visible", int64(a.Visible)))
+	return s.o.Index.Apply(s.o.Partition, &Change{Applied: &a})
+}
+
+// collectSettlements puts all settled positions into the set, and returns the greatest settledTo.
+func (s *Schedule) collectSettlements(settled *settledSet) (settledTo Offset, err error) {
+	staging := s.o.Staging
+	err = staging.Headers(staging.Start(), staging.End(), func(h batch.Batch, _ int) error {
+		if h.Kind() != batch.KindSettlement {
+			return nil
+		}
+		return staging.Batches(h.BaseOffset(), h.LastOffset()+1, func(b batch.Batch) error {
+			one, err := settlementOf(b)
+			if err != nil {
+				return err
+			}
+			one.each(settled.add)
+			settledTo = max(settledTo, one.settledTo)
+			return nil
+		})
+	})
+	return settledTo, err
+}
+
+// addPending adds every staged record that is not settled to the index, and counts them in a.
+func (s *Schedule) addPending(settled *settledSet, a *Applied) error {
+	var c Change
+	var entries []Entry
+	add := func(b batch.Batch) (err error) {
+		switch b.Kind() {
+		case batch.KindSettlement:
+			return nil
+		case batch.KindStaged:
+		default:
+			return unknownKind(b)
+		}
+		if entries, _, err = appendEntries(entries[:0], b); err != nil {
+			return err
+		}
+		for i := range entries {
+			if !settled.has(entries[i].Position) {
+				c.Add = append(c.Add, entries[i])
+				a.Low = minOf(a.Low, entries[i].Key)
+				a.Pending++
+			}
+		}
+		if len(c.Add) < recoverEntriesMax {
+			return nil
+		}
+		err = s.o.Index.Apply(s.o.Partition, &c)
+		c.Add = c.Add[:0]
+		return err
+	}
+	if err := s.o.Staging.Batches(s.o.Staging.Start(), s.o.Staging.End(), add); err != nil {
+		return err
+	}
+	return s.o.Index.Apply(s.o.Partition, &c)
+}
+
+// Dump calls fn for every entry of the schedule's index, in order: for tests and tools. No turn may
+// run meanwhile.
+func (s *Schedule) Dump(fn func(e Entry) bool) error {
+	return s.o.Index.Scan(s.o.Partition, minKey, int(^uint(0)>>1), fn)
+}
+
+// Applied returns how far the index follows the logs, as of the last turn.
+func (s *Schedule) Applied() Applied {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	return s.turn.applied
+}

@@ -1,0 +1,54 @@
+package timer
+
+import (
+	"errors"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/mutant"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+// settlePositionsMax bounds the deliveries of one settlement, to whole delivery batches.
+const settlePositionsMax = 65_536
+
+// SettledTo returns a partition-log offset: every delivery below it has a settlement below the
+// staging log's high watermark, so retention may take it.
+func (s *Schedule) SettledTo() Offset { return Offset(s.settledTo.Load()) }
+
+// Settle returns a settlement batch for deliveries in the partition log from SettledTo on, below
+// upTo and below what has landed, and the offset up to which it speaks of all of them. That may
+// be less than upTo: call it again once SettledTo has got there. The batch is nil when there is
+// nothing to settle; SettledTo has then moved already. Else append the batch to the staging log:
+// SettledTo moves when a turn finds it below the high watermark.
+func (s *Schedule) Settle(upTo Offset) (settled batch.Batch, settledTo Offset, err error) {
+	s.settling.Lock()
+	defer s.settling.Unlock()
+	from := s.SettledTo()
+	// A delivery that has not landed is still in the index: its settlement must not be taken in
+	// before it is out, or an index that survives between the two would deliver it again.
+	upTo = min(upTo, Offset(s.landedTo.Load()))
+	if upTo <= from {
+		return nil, from, nil
+	}
+	var positions []Position
+	settledTo = upTo
+	err = eachMarked(s.o.Visible, from, upTo, func(b batch.Batch) error {
+		if len(positions) > 0 && len(positions)+b.Count() > settlePositionsMax {
+			settledTo = b.BaseOffset()
+			return errEnough
+		}
+		return EachDelivered(b, func(d Delivered) error {
+			positions = append(positions, d.Position)
+			return nil
+		})
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, from, err
+	}
+	if len(positions) == 0 || mutant.On(mutant.NoSettlements) {
+		raise(&s.settledTo, settledTo)
+		return nil, settledTo, nil
+	}
+	s.stats.settled.Add(int64(len(positions)))
+	return settle(settledTo, positions).build(clock.ToMs(s.o.Clock.Now())), settledTo, nil
+}

@@ -1,0 +1,294 @@
+package timer
+
+import (
+	"errors"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/mutant"
+)
+
+// fence keeps NowDone down after a start until what was due before it is delivered: which of those
+// records a producer still waits for is not in the index by offset.
+type fence struct {
+	up    bool
+	until UnixMs // everything due by then must be delivered
+	hold  Offset // NowDone while it is up
+}
+
+// RunOnce makes one turn: it takes in what is below the high watermarks, loads the near future
+// from the index, and delivers what is due. worked says whether it did anything, so that another
+// turn may find more to do. An error is final: the partition must go offline.
+func (s *Schedule) RunOnce() (worked bool, err error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	t := &s.turn
+	if t.failed != nil {
+		return false, t.failed
+	}
+	if worked, err = s.turnLocked(); err != nil {
+		return worked, s.failLocked(err)
+	}
+	return worked, nil
+}
+
+func (s *Schedule) turnLocked() (worked bool, err error) {
+	t := &s.turn
+	now := s.wall()
+	if now+backStepMax < t.near.now {
+		t.rewinding = true
+	}
+	worked, err = s.follow()
+	if err != nil {
+		return worked, err
+	}
+	if t.rewinding {
+		if t.near.inFlight > 0 {
+			// What is in flight is still in the index: only its landing tells it from what waits.
+			s.publish(now, worked)
+			return worked, nil
+		}
+		t.near.reset(now, t.applied.Low)
+		t.rewinding = false
+		s.stats.rewinds.Add(1)
+		worked = true
+	}
+	t.near.advance(s.wheelTime(now))
+	for range deliveriesMax {
+		loaded, err := s.load(now)
+		if err != nil {
+			return worked, err
+		}
+		delivered, err := s.deliver()
+		if err != nil {
+			return worked, err
+		}
+		if !loaded && !delivered {
+			break
+		}
+		worked = true
+	}
+	s.publish(s.wall(), worked)
+	return worked, nil
+}
+
+// errEnough ends a scan that has taken its share.
+var errEnough = errors.New("enough for one turn")
+
+// follow takes staged batches below the staging log's high watermark into the index, and deliveries
+// below the partition log's out of it, in one change.
+func (s *Schedule) follow() (worked bool, err error) {
+	t := &s.turn
+	c := &t.change
+	*c = Change{Add: c.Add[:0], Remove: c.Remove[:0]}
+	before := t.applied
+	if err := s.takeStaged(c); err != nil {
+		return false, err
+	}
+	s.takeLanded(c)
+	if t.applied.Staging == before.Staging && len(c.Remove) == 0 {
+		return false, nil
+	}
+	for i := range c.Add {
+		t.near.arrive(c.Add[i])
+	}
+	t.near.evict()
+	t.applied.Pending += int64(len(c.Add)) - int64(len(c.Remove))
+	t.applied.Low = t.near.low()
+	removeRange(c, before.Low, t.applied.Low)
+	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
+	applied := t.applied
+	c.Applied = &applied
+	if err := s.o.Index.Apply(s.o.Partition, c); err != nil {
+		return false, err
+	}
+	s.landedTo.Store(int64(applied.Visible))
+	return true, nil
+}
+
+// takeStaged reads staged batches below the high watermark into c.
+func (s *Schedule) takeStaged(c *Change) error {
+	t := &s.turn
+	bound := Offset(s.stagingHW.Load())
+	if mutant.On(mutant.DueNowBeforeStagingHW) || mutant.On(mutant.IndexAboveHW) {
+		bound = s.o.Staging.End()
+	}
+	// What is due or in flight cannot leave memory: when it fills it, as it may while the disk is
+	// full, the rest waits in the staging log.
+	full := t.owed.isFull() || t.near.readyLen()+t.near.inFlight >= t.near.max
+	if t.applied.Staging >= bound || full {
+		return nil
+	}
+	taken := 0
+	err := s.o.Staging.Batches(t.applied.Staging, bound, func(b batch.Batch) error {
+		if taken >= followBytesMax || b.LastOffset() >= bound || t.owed.isFull() {
+			return errEnough
+		}
+		taken += len(b)
+		if err := s.takeBatch(c, b); err != nil {
+			return err
+		}
+		t.applied.Staging = b.LastOffset() + 1
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return nil
+}
+
+// takeBatch reads one batch of the staging log.
+func (s *Schedule) takeBatch(c *Change, b batch.Batch) error {
+	switch b.Kind() {
+	case batch.KindSettlement:
+		// Its deliveries are out of the index already: Settle stays below what has landed.
+		settled, err := settlementOf(b)
+		if err != nil {
+			return err
+		}
+		raise(&s.settledTo, settled.settledTo)
+		return nil
+	case batch.KindStaged:
+		entries, dueNow, err := appendEntries(c.Add, b)
+		if err != nil {
+			return err
+		}
+		c.Add = entries
+		if dueNow > 0 {
+			s.turn.owed.add(b.BaseOffset(), dueNow)
+		}
+		return nil
+	default:
+		return unknownKind(b)
+	}
+}
+
+// takeLanded puts the deliveries that the partition log's high watermark has passed into c.
+func (s *Schedule) takeLanded(c *Change) {
+	t := &s.turn
+	visible := Offset(s.visibleHW.Load())
+	if mutant.On(mutant.IndexAboveHW) {
+		visible = s.o.Visible.End()
+	}
+	if visible < t.near.nextLanding() {
+		return
+	}
+	now := s.o.Clock.Now()
+	t.near.land(visible, func(f flown) {
+		c.Remove = append(c.Remove, f.Key)
+		if f.lateFrom != noLateness {
+			s.stats.observe(now.Sub(f.lateFrom.Time()))
+		}
+	})
+	t.applied.Visible = max(t.applied.Visible, visible)
+}
+
+// rangeRemovesMin is from how many removals on one range deletion is cheaper than one for each.
+const rangeRemovesMin = 1024
+
+// removeRange replaces the removals below the new low bound by one of the whole range, if they are
+// many: thousands of single deletions in a row make a later seek over them slow.
+func removeRange(c *Change, from, to Key) {
+	if len(c.Remove) < rangeRemovesMin || !from.Less(to) {
+		return
+	}
+	kept := c.Remove[:0]
+	for _, k := range c.Remove {
+		if !k.Less(to) {
+			kept = append(kept, k)
+		}
+	}
+	c.Remove, c.RemoveFrom, c.RemoveTo = kept, from, to
+}
+
+// loadMax bounds the entries of one load.
+const loadMax = 65_536
+
+// load brings entries that are due soon from the index into memory.
+func (s *Schedule) load(now UnixMs) (worked bool, err error) {
+	n := s.turn.near
+	if !n.wantsLoad(now) {
+		return false, nil
+	}
+	limit := min(n.max-n.length(), loadMax)
+	horizon := now + n.span
+	last, next, taken := Key{}, maxKey, 0
+	err = s.o.Index.Scan(s.o.Partition, n.frontier, limit, func(e Entry) bool {
+		if e.Due > horizon {
+			next = e.Key
+			return false
+		}
+		n.hold(e)
+		last, taken = e.Key, taken+1
+		return true
+	})
+	if err != nil {
+		return false, err
+	}
+	n.loaded(last, next, taken == limit, horizon)
+	n.sortReady()
+	return taken > 0, nil
+}
+
+// publish ends a turn: it tells others how far it got and when the next one is due.
+func (s *Schedule) publish(now UnixMs, worked bool) {
+	t := &s.turn
+	s.publishNowDone(now)
+	s.stats.pending.Store(t.applied.Pending - int64(t.near.inFlight))
+	waiting := t.near.waiting()
+	s.stats.nextDue.Store(int64(waiting))
+	s.stats.nearLength.Store(int64(t.near.length()))
+	s.stats.nearBytes.Store(t.near.bytes())
+	s.stats.inFlight.Store(int64(t.near.inFlight))
+	t.wakeAt = s.nextWake(now)
+	// The order matters: Advance raises visibleHW before it looks at landing, so that one of the
+	// two sees the other.
+	landing := t.near.nextLanding()
+	s.landing.Store(int64(landing))
+	if worked || Offset(s.visibleHW.Load()) >= landing {
+		s.nudge()
+	}
+}
+
+// publishNowDone moves NowDone, and calls OnNowDone if it moved.
+func (s *Schedule) publishNowDone(now UnixMs) {
+	t := &s.turn
+	if t.fence.up && now >= t.fence.until && t.near.waiting() > t.fence.until {
+		t.fence.up = false
+	}
+	done := t.owed.done(t.applied.Staging)
+	if t.fence.up {
+		done = t.fence.hold
+	}
+	if raise(&s.nowDone, done) {
+		s.o.OnNowDone(done, s.o.Visible.End())
+	}
+}
+
+// nextWake returns when a turn has something to do if nothing new arrives.
+func (s *Schedule) nextWake(now UnixMs) UnixMs {
+	n := s.turn.near
+	if s.turn.rewinding {
+		return never // the landing of the last flight wakes
+	}
+	wake := never
+	if n.readyLen() > 0 && n.inFlight < n.max {
+		wake = max(n.ready[n.head].Due, min(s.turn.retryAt, now+retryMaxMs))
+	}
+	if next, ok := n.wheel.Next(); ok {
+		tick := UnixMs(s.o.TickMs)
+		wake = min(wake, (next+tick-1)/tick*tick)
+	}
+	if n.outside != maxKey && n.hasRoom() {
+		wake = min(wake, max(n.outside.Due-n.span/2, now))
+	}
+	if f := &s.turn.fence; f.up && f.until > now {
+		wake = min(wake, f.until)
+	}
+	return wake
+}
+
+// wheelTime is the time to which the wheel may turn: the last whole tick.
+func (s *Schedule) wheelTime(now UnixMs) UnixMs {
+	tick := UnixMs(s.o.TickMs)
+	return now - now%tick
+}
