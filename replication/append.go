@@ -37,18 +37,19 @@ func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions
 		return nil, err
 	}
 	now := clock.ToMs(p.deps.o.Clock.Now())
-	if err := checkTimestamps(raw, cfg, now); err != nil {
-		return nil, err
-	}
-	kind := visible
+	kind, from, to := visible, raw.BaseTimestamp(), raw.MaxTimestamp()
 	if cfg.ScheduleEnable {
 		summary, err := batch.WalkControl(raw, inflatedBatchBytesMax)
 		if err != nil {
 			return nil, err
 		}
-		if summary.HasControl {
+		from, to = summary.MinTimestamp, summary.MaxTimestamp
+		if summary.Control > 0 {
 			kind = staging
 		}
+	}
+	if err := checkTimestamps([2]clock.UnixMs{from, to}, cfg, now); err != nil {
+		return nil, err
 	}
 	if kind == visible {
 		var err error
@@ -68,14 +69,14 @@ type produced struct {
 	cfg    *metadata.TopicConfig
 }
 
-// checkTimestamps applies Kafka's message.timestamp.{before,after}.max.ms to the batch's bounds. It
-// does not apply under LogAppendTime, where the producer's timestamps are replaced
-// (LogValidator.validateTimestamp).
-func checkTimestamps(b batch.Batch, cfg *metadata.TopicConfig, now clock.UnixMs) error {
+// checkTimestamps applies Kafka's message.timestamp.{before,after}.max.ms to the earliest and latest
+// timestamp of a batch. It does not apply under LogAppendTime, where the producer's timestamps are
+// replaced (LogValidator.validateTimestamp).
+func checkTimestamps(bounds [2]clock.UnixMs, cfg *metadata.TopicConfig, now clock.UnixMs) error {
 	if cfg.LogAppendTime {
 		return nil
 	}
-	for _, ts := range [2]clock.UnixMs{b.BaseTimestamp(), b.MaxTimestamp()} {
+	for _, ts := range bounds {
 		if ts < 0 {
 			continue // "No timestamp", which Kafka accepts.
 		}
