@@ -118,9 +118,9 @@ func tear(c *content, op fileOp, rng *rand.Rand) int64 {
 	return int64(len(op.data) - cut)
 }
 
-// choose decides which of n unsynced operations on a file a cut keeps. With 0 < keep < 1, one half of
-// the cuts keep each with that probability, as a disk does that reorders; the other half keep a
-// beginning of any length, as a journal does.
+// choose decides which of n unsynced operations on a file a cut keeps. With 0 < keep < 1, one half
+// of the cuts keep each with that probability, as a disk does that reorders; the other half keep a
+// beginning of any length.
 func choose(n int, keep float64, rng *rand.Rand) []bool {
 	kept := make([]bool, n)
 	beginning := n
