@@ -51,6 +51,9 @@ type group struct {
 	storing bool
 	// stored: the log holds a record of the group, so its end needs a tombstone.
 	stored bool
+	// revision counts the versions of that record that were to be stored, and saved is
+	// the last one that is durable; where they differ for good, a write was refused.
+	revision, saved uint64
 	// undecided counts writes about the group whose outcome is not known.
 	undecided int
 

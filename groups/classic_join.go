@@ -151,13 +151,7 @@ func (g *group) joinStatic(fx *effects, c *joinCall) {
 // soon as its new id is durable: after a restart the old one must stay fenced.
 func (g *group) storeRenamed(fx *effects, m *member, canSkip bool, oldLeader string) {
 	id, generation := m.id, g.generation
-	records, err := g.metadataRecords(fx.nowMs(), nil)
-	if err != nil {
-		g.answerJoin(fx, m, JoinResponse{Err: err, Generation: -1})
-		return
-	}
-	fx.store(write{group: g, records: records, decided: func(fx *effects, err error) {
-		g.stored = g.stored || err == nil
+	g.storeMetadata(fx, nil, func(fx *effects, err error) {
 		if g.state != Stable || g.generation != generation || g.byID[id] != m {
 			return // a rebalance has begun, which will answer the member
 		}
@@ -175,7 +169,7 @@ func (g *group) storeRenamed(fx *effects, m *member, canSkip bool, oldLeader str
 			r.SkipAssignment = m.id == g.leader
 		}
 		g.answerJoin(fx, m, r)
-	}})
+	})
 }
 
 // joinKnown is a join with a member id: the second step of a dynamic member, a member

@@ -139,20 +139,13 @@ func (g *group) electJoined() bool {
 func (g *group) becomeEmpty(fx *effects) {
 	g.protocol, g.leader, g.topics = "", "", nil
 	g.transition(Empty, fx.nowMs())
-	records, err := g.metadataRecords(fx.nowMs(), nil)
-	if err != nil {
-		g.env.log.Error("empty generation cannot be stored", zap.String("group", g.id),
-			zap.Error(err))
-		return
-	}
-	fx.store(write{group: g, records: records, decided: func(_ *effects, err error) {
-		g.stored = g.stored || err == nil
+	g.storeMetadata(fx, nil, func(_ *effects, err error) {
 		if err != nil {
 			// After a restart the last members would be back, and time out.
-			g.env.log.Warn("empty generation not stored", zap.String("group", g.id),
+			g.env.log.Warn("empty generation not stored yet", zap.String("group", g.id),
 				zap.Error(err))
 		}
-	}})
+	})
 }
 
 // resetAssignments sends everybody who waits for an assignment away with err.

@@ -81,20 +81,13 @@ func (g *group) storeAssignments(fx *effects, given []Assignment) {
 			zap.Int("members", missing))
 	}
 	generation := g.generation
-	decided := func(fx *effects, err error) {
-		g.stored = g.stored || err == nil
+	g.storing = true
+	g.storeMetadata(fx, assignments, func(fx *effects, err error) {
 		// A member may have come or gone meanwhile, and a rebalance begun.
 		if g.state == CompletingRebalance && g.generation == generation {
 			g.assigned(fx, assignments, err)
 		}
-	}
-	records, err := g.metadataRecords(fx.nowMs(), assignments)
-	if err != nil {
-		decided(fx, err)
-		return
-	}
-	g.storing = true
-	fx.store(write{group: g, records: records, decided: decided})
+	})
 }
 
 func (g *group) assigned(fx *effects, assignments map[string][]byte, err error) {

@@ -19,10 +19,9 @@
 // topic and partition, and one record per group with its generation, members and
 // assignments. A commit, and the assignment of a new generation, are answered only
 // after the log says that the record is durable, and become visible only then, in
-// the order of the log. Live state and replayed state come from the same apply
-// function, so a restart yields what was there before. What is not stored, as in
-// Kafka, is a rebalance in progress: after a restart a group is Stable or Empty
-// and its members find their way back with their next heartbeat.
+// the order of the log, so that a replay yields what was there before. What is not
+// stored, as in Kafka, is a rebalance in progress: after a restart a group is Stable
+// or Empty, and its members find their way back with their next heartbeat.
 //
 // # Time
 //

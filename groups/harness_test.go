@@ -126,8 +126,8 @@ func inWorld(t *testing.T, change func(o *Options), story func(w *world)) {
 			change(&w.o)
 		}
 		w.open()
+		defer func() { w.close() }() // also when the story fails: no goroutine may be left
 		story(w)
-		w.close()
 	})
 }
 
@@ -142,6 +142,7 @@ func (w *world) open() {
 }
 
 func (w *world) close() {
+	w.t.Helper()
 	if err := w.c.Close(); err != nil {
 		w.t.Fatal(err)
 	}

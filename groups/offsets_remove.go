@@ -61,7 +61,7 @@ func (g *group) die(fx *effects, then func(fx *effects, err error)) {
 	fx.touch(g)
 	every := func(topicPartition) bool { return true }
 	records := g.offsetTombstones(g.offsets.keys(every))
-	if g.stored {
+	if g.stored || g.undecided > 0 { // its record may be on its way to the disk
 		records = append(records, groupTombstone(g.id, fx.nowMs()))
 	}
 	g.storeTombstones(fx, records, func(fx *effects, err error) {

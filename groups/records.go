@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
 
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -60,10 +61,42 @@ func metadataKey(groupID string) []byte {
 	return key.AppendTo(make([]byte, 0, 4+len(groupID)))
 }
 
-// metadataRecords encodes the group as it is, with other assignments if they are given.
-func (g *group) metadataRecords(
+// storeMetadata stores the group as it is, with other assignments if they are given.
+// decided may be called before it returns.
+func (g *group) storeMetadata(
+	fx *effects, assignments map[string][]byte, decided func(fx *effects, err error),
+) {
+	g.revision++
+	revision := g.revision
+	record, err := g.metadataRecord(fx.nowMs(), assignments)
+	if err != nil {
+		decided(fx, err)
+		return
+	}
+	fx.store(write{group: g, records: []Record{record}, decided: func(fx *effects, err error) {
+		if err == nil {
+			g.stored = true
+			g.saved = max(g.saved, revision)
+		}
+		decided(fx, err)
+	}})
+}
+
+// saveAgain stores what an earlier write should have: the disk was full, maybe.
+func (g *group) saveAgain(fx *effects) {
+	if g.saved == g.revision || g.undecided > 0 || (g.state != Empty && g.state != Stable) {
+		return
+	}
+	g.storeMetadata(fx, nil, func(_ *effects, err error) {
+		if err != nil {
+			g.env.log.Warn("group still not stored", zap.String("group", g.id), zap.Error(err))
+		}
+	})
+}
+
+func (g *group) metadataRecord(
 	now clock.UnixMs, assignments map[string][]byte,
-) ([]Record, error) {
+) (Record, error) {
 	value := kmsg.NewGroupMetadataValue()
 	value.Version = metadataValue
 	value.ProtocolType, value.Generation = g.protocolType, g.generation
@@ -86,11 +119,11 @@ func (g *group) metadataRecords(
 	}
 	record := Record{Key: metadataKey(g.id), Value: value.AppendTo(nil), Timestamp: now}
 	if record.size() > appendBytesMax {
-		return nil, fmt.Errorf("group %q with %d members takes %d bytes, allowed are %d; "+
+		return Record{}, fmt.Errorf("group %q with %d members takes %d bytes, allowed are %d; "+
 			"use fewer members or smaller subscriptions: %w",
 			g.id, len(g.members), record.size(), appendBytesMax, ErrLimit)
 	}
-	return []Record{record}, nil
+	return record, nil
 }
 
 func toMillis(d time.Duration) int32 {

@@ -200,6 +200,7 @@ func (s *shard) expire() {
 		s.mu.retentionArmed = false
 		for _, sl := range s.mu.slots {
 			sl.group.expire(fx)
+			sl.group.saveAgain(fx)
 		}
 	})
 }
