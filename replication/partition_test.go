@@ -359,6 +359,9 @@ func TestDeliveriesThatAgedOutStayDelivered(t *testing.T) {
 		if got := n.part().LogEnd(); got != end {
 			t.Fatalf("index wiped %v: the log grew from %d to %d: records were delivered again", wipe, end, got)
 		}
+		if err := n.CheckIndex("/scratch"); err != nil {
+			t.Fatal(err)
+		}
 		if got := n.Metrics().Pending; got != 1 {
 			t.Fatalf("index wiped %v: %d records are pending, want 1", wipe, got)
 		}
