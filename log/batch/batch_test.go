@@ -17,8 +17,8 @@ type kafkaRecord struct {
 
 // makeKafka builds a batch with franz-go's generated code alone, so that our reading
 // and writing are held against someone else's. change may alter the header before it
-// is encoded, records the encoded records.
-func makeKafka(rs []kafkaRecord, change func(*kmsg.RecordBatch), records func([]byte) []byte) Batch {
+// is encoded.
+func makeKafka(rs []kafkaRecord, change func(*kmsg.RecordBatch)) Batch {
 	rb := kmsg.RecordBatch{
 		PartitionLeaderEpoch: -1, Magic: 2, LastOffsetDelta: int32(len(rs) - 1),
 		FirstTimestamp: 1_767_225_600_000, MaxTimestamp: 1_767_225_600_000,
@@ -27,9 +27,6 @@ func makeKafka(rs []kafkaRecord, change func(*kmsg.RecordBatch), records func([]
 	for i, r := range rs {
 		rb.MaxTimestamp = max(rb.MaxTimestamp, rb.FirstTimestamp+r.ts)
 		rb.Records = appendKafkaRecord(rb.Records, r, int32(i))
-	}
-	if records != nil {
-		rb.Records = records(rb.Records)
 	}
 	if change != nil {
 		change(&rb)
@@ -53,17 +50,19 @@ func appendKafkaRecord(dst []byte, r kafkaRecord, delta int32) []byte {
 func twoRecords() []kafkaRecord {
 	return []kafkaRecord{
 		{key: []byte("k0"), value: []byte("v0"), ts: 0},
-		{value: []byte("v1"), ts: 7, headers: []kmsg.Header{{Key: "h", Value: []byte("x")}, {Key: "n"}}},
+		{value: []byte("v1"), ts: 7, headers: []kmsg.Header{
+			{Key: "h", Value: []byte("x")}, {Key: "n"},
+		}},
 	}
 }
 
 func TestAccessorsReadWhatKmsgWrites(t *testing.T) {
 	b := makeKafka(twoRecords(), func(rb *kmsg.RecordBatch) {
 		rb.FirstOffset, rb.PartitionLeaderEpoch = 1<<40, 77
-		rb.Attributes = int16(Zstd) | attrLogAppendTime | attrTransactional | attrControl | AttrMark |
-			KindSettlement.Attributes()
+		rb.Attributes = int16(Zstd) | attrLogAppendTime | attrTransactional | attrControl |
+			AttrMark | KindSettlement.Attributes()
 		rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence = 1<<41, 12, maxSequence
-	}, nil)
+	})
 	type fields struct {
 		Base, Last                   Offset
 		Length                       int
@@ -96,7 +95,7 @@ func TestAccessorsReadWhatKmsgWrites(t *testing.T) {
 }
 
 func TestSettersStampWhatKmsgReads(t *testing.T) {
-	b := makeKafka(twoRecords(), nil, nil)
+	b := makeKafka(twoRecords(), nil)
 	b.SetBaseOffset(99)
 	b.SetLeaderEpoch(5)
 	if err := b.CheckCRC(); err != nil {
@@ -136,13 +135,13 @@ func TestSequenceWraps(t *testing.T) {
 			t.Errorf("%d.Add(%d) = %d, want %d", c.first, c.n, got, c.want)
 		}
 	}
-	if got := makeKafka(twoRecords(), nil, nil).LastSequence(); got != NoSequence {
+	if got := makeKafka(twoRecords(), nil).LastSequence(); got != NoSequence {
 		t.Errorf("LastSequence without a producer is %d", got)
 	}
 }
 
 func TestNextSplitsBackToBackBatches(t *testing.T) {
-	a, b := makeKafka(twoRecords(), nil, nil), makeKafka(twoRecords()[:1], nil, nil)
+	a, b := makeKafka(twoRecords(), nil), makeKafka(twoRecords()[:1], nil)
 	p := append(bytes.Clone(a), b...)
 	first, rest, err := Next(p)
 	if err != nil || !bytes.Equal(first, a) {

@@ -162,7 +162,8 @@ func TestBuilderDropsAndAddsHeaders(t *testing.T) {
 // equalHeaders tells nil from empty values.
 func equalHeaders(a, b []Header) bool {
 	return slices.EqualFunc(a, b, func(x, y Header) bool {
-		return x.Key == y.Key && bytes.Equal(x.Value, y.Value) && (x.Value == nil) == (y.Value == nil)
+		return x.Key == y.Key && bytes.Equal(x.Value, y.Value) &&
+			(x.Value == nil) == (y.Value == nil)
 	})
 }
 
@@ -302,7 +303,8 @@ func TestReaderRewindsAndCloses(t *testing.T) {
 	}
 	for range 2 {
 		for i := range 3 {
-			if rec, ok, err := r.Next(); !ok || err != nil || string(rec.Key) != fmt.Sprintf("key-%d", i) {
+			rec, ok, err := r.Next()
+			if !ok || err != nil || string(rec.Key) != fmt.Sprintf("key-%d", i) {
 				t.Fatalf("record %d: %q, %v, %v", i, rec.Key, ok, err)
 			}
 		}

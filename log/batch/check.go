@@ -124,7 +124,7 @@ func checkClientAttributes(a int16) error {
 		if bad&attrControl != 0 {
 			return invalid("the control bit is set; only a broker writes markers")
 		}
-		return invalid("attribute bits %#04x are set, which are not a producer's to set", uint16(bad))
+		return invalid("attribute bits %#04x are not a producer's to set", uint16(bad))
 	}
 	if c := Codec(a & attrCodecMask); c > Zstd {
 		return invalid("codec is %d; the known ones are 0 to %d", c, Zstd)

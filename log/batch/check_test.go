@@ -10,22 +10,82 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func TestCheckFromClient(t *testing.T) {
+// clientCase is a batch that a client may or may not send.
+type clientCase struct {
+	name   string
+	change func(*kmsg.RecordBatch)
+	want   error
+	text   string
+}
+
+func (c clientCase) check(t *testing.T) {
+	t.Helper()
+	err := CheckFromClient(makeKafka(twoRecords(), c.change), 0)
+	if !errors.Is(err, c.want) || c.want == nil && err != nil {
+		t.Errorf("%s: %v, want %v", c.name, err, c.want)
+	}
+	if err != nil && !strings.Contains(err.Error(), c.text) {
+		t.Errorf("%s: %q does not say %q", c.name, err, c.text)
+	}
+}
+
+func TestCheckFromClientNumbers(t *testing.T) {
 	idempotent := func(rb *kmsg.RecordBatch) {
 		rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence = 4, 0, 0
 	}
+	for _, c := range []clientCase{
+		{"plain", nil, nil, ""},
+		{"idempotent", idempotent, nil, ""},
+		{
+			"a leader epoch is not judged",
+			func(rb *kmsg.RecordBatch) { rb.PartitionLeaderEpoch = 9 }, nil, "",
+		},
+		{"magic 0", func(rb *kmsg.RecordBatch) { rb.Magic = 0 }, ErrMagic, "magic is 0"},
+		{"magic 1", func(rb *kmsg.RecordBatch) { rb.Magic = 1 }, ErrMagic, "magic is 1"},
+		{"magic 3", func(rb *kmsg.RecordBatch) { rb.Magic = 3 }, ErrMagic, "magic is 3"},
+		{
+			"base offset", func(rb *kmsg.RecordBatch) { rb.FirstOffset = 1 }, ErrInvalid,
+			"base offset is 1",
+		},
+		{
+			"negative base offset", func(rb *kmsg.RecordBatch) { rb.FirstOffset = -1 }, ErrInvalid,
+			"is -1",
+		},
+		{
+			"no records", func(rb *kmsg.RecordBatch) { rb.NumRecords, rb.LastOffsetDelta = 0, -1 },
+			ErrInvalid, "count is 0",
+		},
+		{
+			"negative records",
+			func(rb *kmsg.RecordBatch) { rb.NumRecords, rb.LastOffsetDelta = -5, -6 }, ErrInvalid,
+			"count is -5",
+		},
+		{
+			"last delta", func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 2 }, ErrInvalid,
+			"delta is 2 with 2",
+		},
+		{
+			"last delta wraps", func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 1<<31 - 1 },
+			ErrInvalid, "2147483647",
+		},
+		{
+			"no sequence", func(rb *kmsg.RecordBatch) { rb.ProducerID, rb.ProducerEpoch = 4, 0 },
+			ErrInvalid, "sequence is -1",
+		},
+		{
+			"no epoch", func(rb *kmsg.RecordBatch) { rb.ProducerID, rb.FirstSequence = 4, 0 },
+			ErrInvalid, "epoch is -1",
+		},
+	} {
+		c.check(t)
+	}
+}
+
+func TestCheckFromClientNamesBadAttributes(t *testing.T) {
 	attributes := func(a int16) func(*kmsg.RecordBatch) {
 		return func(rb *kmsg.RecordBatch) { rb.Attributes = a }
 	}
-	for _, c := range []struct {
-		name   string
-		change func(*kmsg.RecordBatch)
-		want   error
-		text   string
-	}{
-		{"plain", nil, nil, ""},
-		{"idempotent", idempotent, nil, ""},
-		{"a leader epoch is not judged", func(rb *kmsg.RecordBatch) { rb.PartitionLeaderEpoch = 9 }, nil, ""},
+	for _, c := range []clientCase{
 		{"zstd", attributes(4), nil, ""},
 		{"codec 5", attributes(5), ErrInvalid, "codec is 5"},
 		{"codec 7", attributes(7), ErrInvalid, "codec is 7"},
@@ -39,32 +99,15 @@ func TestCheckFromClient(t *testing.T) {
 		{"settlement kind", attributes(KindSettlement.Attributes()), ErrInvalid, "0x0200"},
 		{"our mark", attributes(AttrMark), ErrInvalid, "0x4000"},
 		{"bit 15", attributes(-1 << 15), ErrInvalid, "0x8000"},
-		{"magic 0", func(rb *kmsg.RecordBatch) { rb.Magic = 0 }, ErrMagic, "magic is 0"},
-		{"magic 1", func(rb *kmsg.RecordBatch) { rb.Magic = 1 }, ErrMagic, "magic is 1"},
-		{"magic 3", func(rb *kmsg.RecordBatch) { rb.Magic = 3 }, ErrMagic, "magic is 3"},
-		{"base offset", func(rb *kmsg.RecordBatch) { rb.FirstOffset = 1 }, ErrInvalid, "base offset is 1"},
-		{"negative base offset", func(rb *kmsg.RecordBatch) { rb.FirstOffset = -1 }, ErrInvalid, "is -1"},
-		{"no records", func(rb *kmsg.RecordBatch) { rb.NumRecords, rb.LastOffsetDelta = 0, -1 }, ErrInvalid, "count is 0"},
-		{"negative records", func(rb *kmsg.RecordBatch) { rb.NumRecords, rb.LastOffsetDelta = -5, -6 }, ErrInvalid, "count is -5"},
-		{"last delta", func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 2 }, ErrInvalid, "delta is 2 with 2"},
-		{"last delta wraps", func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 1<<31 - 1 }, ErrInvalid, "2147483647"},
-		{"no sequence", func(rb *kmsg.RecordBatch) { rb.ProducerID, rb.ProducerEpoch = 4, 0 }, ErrInvalid, "sequence is -1"},
-		{"no epoch", func(rb *kmsg.RecordBatch) { rb.ProducerID, rb.FirstSequence = 4, 0 }, ErrInvalid, "epoch is -1"},
 	} {
-		err := CheckFromClient(makeKafka(twoRecords(), c.change, nil), 0)
-		if !errors.Is(err, c.want) || c.want == nil && err != nil {
-			t.Errorf("%s: %v, want %v", c.name, err, c.want)
-		}
-		if err != nil && !strings.Contains(err.Error(), c.text) {
-			t.Errorf("%s: %q does not say %q", c.name, err, c.text)
-		}
+		c.check(t)
 	}
 }
 
 // TestCheckFromClientAttributes proves that of 65536 attribute words exactly the five
 // codecs pass.
 func TestCheckFromClientAttributes(t *testing.T) {
-	b := makeKafka(twoRecords(), nil, nil)
+	b := makeKafka(twoRecords(), nil)
 	passed := 0
 	for a := range 1 << 16 {
 		b.SetAttributes(int16(a))
@@ -82,7 +125,7 @@ func TestCheckFromClientAttributes(t *testing.T) {
 }
 
 func TestCheckFromClientFrame(t *testing.T) {
-	good := makeKafka(twoRecords(), nil, nil)
+	good := makeKafka(twoRecords(), nil)
 	resize := func(n int) Batch {
 		b := bytes.Clone(good)
 		Batch(b).putLength(n)
@@ -128,7 +171,7 @@ func TestCheckFromClientFrame(t *testing.T) {
 // TestEveryBitCounts proves that no bit of a batch can flip unseen, but for those that
 // a broker stamps.
 func TestEveryBitCounts(t *testing.T) {
-	good := makeKafka(twoRecords(), nil, nil)
+	good := makeKafka(twoRecords(), nil)
 	for i := range len(good) * 8 {
 		b := bytes.Clone(good)
 		b[i/8] ^= 1 << (i % 8)
@@ -142,18 +185,21 @@ func TestEveryBitCounts(t *testing.T) {
 }
 
 func TestCheckStored(t *testing.T) {
-	good := makeKafka(twoRecords(), nil, nil)
-	make2 := func(change func(*kmsg.RecordBatch)) Batch { return makeKafka(twoRecords(), change, nil) }
+	good := makeKafka(twoRecords(), nil)
+	make2 := func(change func(*kmsg.RecordBatch)) Batch { return makeKafka(twoRecords(), change) }
 	for _, c := range []struct {
 		name string
 		b    Batch
 		want error
 	}{
 		{"plain", good, nil},
-		{"ours", make2(func(rb *kmsg.RecordBatch) { rb.FirstOffset, rb.Attributes = 7, AttrMark }), nil},
+		{
+			"ours",
+			make2(func(rb *kmsg.RecordBatch) { rb.FirstOffset, rb.Attributes = 7, AttrMark }), nil,
+		},
 		{"a marker", make2(func(rb *kmsg.RecordBatch) { rb.Attributes = 0x30 }), nil},
 		{"gaps", make2(func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 100 }), nil},
-		{"emptied", makeKafka(nil, func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 3 }, nil), nil},
+		{"emptied", makeKafka(nil, func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = 3 }), nil},
 		{"half a header", good[:30], ErrShort},
 		{"cut", good[:len(good)-1], ErrShort},
 		{"bytes behind", append(bytes.Clone(good), 0), ErrCorrupt},
@@ -161,9 +207,15 @@ func TestCheckStored(t *testing.T) {
 		{"codec", make2(func(rb *kmsg.RecordBatch) { rb.Attributes = 6 }), ErrCorrupt},
 		{"count above deltas", make2(func(rb *kmsg.RecordBatch) { rb.NumRecords = 3 }), ErrCorrupt},
 		{"negative count", make2(func(rb *kmsg.RecordBatch) { rb.NumRecords = -1 }), ErrCorrupt},
-		{"negative delta", make2(func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = -1 }), ErrCorrupt},
+		{
+			"negative delta", make2(func(rb *kmsg.RecordBatch) { rb.LastOffsetDelta = -1 }),
+			ErrCorrupt,
+		},
 		{"negative offset", make2(func(rb *kmsg.RecordBatch) { rb.FirstOffset = -1 }), ErrCorrupt},
-		{"offset wraps", make2(func(rb *kmsg.RecordBatch) { rb.FirstOffset = 1<<63 - 1 }), ErrCorrupt},
+		{
+			"offset wraps", make2(func(rb *kmsg.RecordBatch) { rb.FirstOffset = 1<<63 - 1 }),
+			ErrCorrupt,
+		},
 	} {
 		if err := CheckStored(c.b); !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)

@@ -48,6 +48,6 @@ func ParseCodec(name string) (Codec, error) {
 	case "zstd":
 		return Zstd, nil
 	default:
-		return None, fmt.Errorf("%w: codec %q; write none, gzip, snappy, lz4 or zstd", ErrInvalid, name)
+		return None, invalid("codec %q; write none, gzip, snappy, lz4 or zstd", name)
 	}
 }

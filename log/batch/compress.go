@@ -2,7 +2,6 @@ package batch
 
 import (
 	"fmt"
-	"slices"
 )
 
 // Compress appends src, compressed by c, to dst. It writes what every Kafka client
@@ -95,6 +94,3 @@ func bomb(limit int) error { return fmt.Errorf("%w of %d bytes", ErrBomb, limit)
 func badCompression(c Codec, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrBadCompression, c, fmt.Sprintf(format, args...))
 }
-
-// room returns dst with n free bytes behind its length.
-func room(dst []byte, n int) []byte { return slices.Grow(dst, n) }

@@ -22,7 +22,8 @@ var codecs = []Codec{Gzip, Snappy, Lz4, Zstd}
 func samples() map[string][]byte {
 	rng := rand.New(rand.NewPCG(3, 4))
 	out := map[string][]byte{"nothing": {}}
-	for _, n := range []int{1, 61, 32<<10 - 1, 32 << 10, 32<<10 + 1, 64 << 10, 64<<10 + 1, 300_000} {
+	const block = 32 << 10
+	for _, n := range []int{1, 61, block - 1, block, block + 1, 2 * block, 2*block + 1, 300_000} {
 		noise := make([]byte, n)
 		for i := range noise {
 			noise[i] = byte(rng.Uint32())
@@ -96,7 +97,8 @@ func TestCodecsAgreeWithFranzGo(t *testing.T) {
 
 func TestLz4FramesOfOtherWriters(t *testing.T) {
 	want := samples()["text 300000"]
-	for _, size := range []lz4.BlockSize{lz4.Block64Kb, lz4.Block256Kb, lz4.Block1Mb, lz4.Block4Mb} {
+	sizes := []lz4.BlockSize{lz4.Block64Kb, lz4.Block256Kb, lz4.Block1Mb, lz4.Block4Mb}
+	for _, size := range sizes {
 		for flags := range 8 {
 			var buf bytes.Buffer
 			w := lz4.NewWriter(&buf)
@@ -117,7 +119,8 @@ func TestLz4FramesOfOtherWriters(t *testing.T) {
 				t.Fatal(err)
 			}
 			frame := buf.Bytes()
-			if got, err := Decompress(nil, Lz4, frame, len(want)); err != nil || !bytes.Equal(got, want) {
+			got, err := Decompress(nil, Lz4, frame, len(want))
+			if err != nil || !bytes.Equal(got, want) {
 				t.Errorf("block size %v, flags %d: %v", size, flags, err)
 			}
 			// Every checksum must be looked at: the last byte is part of one.
@@ -125,7 +128,8 @@ func TestLz4FramesOfOtherWriters(t *testing.T) {
 				continue
 			}
 			frame[len(frame)-1] ^= 1
-			if _, err := Decompress(nil, Lz4, frame, len(want)); !errors.Is(err, ErrBadCompression) {
+			_, err = Decompress(nil, Lz4, frame, len(want))
+			if !errors.Is(err, ErrBadCompression) {
 				t.Errorf("block size %v, flags %d, a wrong checksum: %v", size, flags, err)
 			}
 		}
@@ -214,7 +218,8 @@ func TestZstdFrames(t *testing.T) {
 		"skippable first": {append(bytes.Clone(skippable), one...), []byte("hello ")},
 		"streamed":        {streamed.Bytes(), long},
 	} {
-		if got, err := Decompress(nil, Zstd, c.in, len(c.want)); err != nil || !bytes.Equal(got, c.want) {
+		got, err := Decompress(nil, Zstd, c.in, len(c.want))
+		if err != nil || !bytes.Equal(got, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := Decompress(nil, Zstd, c.in, len(c.want)-1); !errors.Is(err, ErrBomb) {
@@ -256,7 +261,12 @@ func TestBrokenCompressionIsRefused(t *testing.T) {
 // under a limit of 1 MiB: the memory set aside must stay near the limit, or near the
 // input where that is smaller.
 func TestBombsStayCheap(t *testing.T) {
-	const limit = 1 << 20
+	const (
+		limit      = 1 << 20
+		zstdMagic  = "\x28\xb5\x2f\xfd"
+		size1EiB   = "\x00\x00\x00\x00\x00\x00\x00\x10"
+		snappy1MiB = "\x80\x80\x40\x00x"
+	)
 	bombs := map[string]struct {
 		c      Codec
 		in     []byte
@@ -279,11 +289,11 @@ func TestBombsStayCheap(t *testing.T) {
 		in []byte
 	}{
 		"snappy claims 4 GiB":   {Snappy, []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0, 'x'}},
-		"snappy claims 1 MiB":   {Snappy, []byte{0x80, 0x80, 0x40, 0, 'x'}},
-		"xerial claims 1 MiB":   {Snappy, append([]byte(xerialHeader), 0, 0, 0, 5, 0x80, 0x80, 0x40, 0, 'x')},
-		"xerial claims a block": {Snappy, append([]byte(xerialHeader), 0xff, 0xff, 0xff, 0xff)},
-		"zstd claims 1 MiB":     {Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0x10, 0, 9, 0, 0, 'x'}},
-		"zstd claims 2^60":      {Zstd, []byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0x10, 9, 0, 0, 'x'}},
+		"snappy claims 1 MiB":   {Snappy, []byte(snappy1MiB)},
+		"xerial claims 1 MiB":   {Snappy, []byte(xerialHeader + "\x00\x00\x00\x05" + snappy1MiB)},
+		"xerial claims a block": {Snappy, []byte(xerialHeader + "\xff\xff\xff\xff")},
+		"zstd claims 1 MiB":     {Zstd, []byte(zstdMagic + "\xa0\x00\x00\x10\x00\x09\x00\x00x")},
+		"zstd claims 2^60":      {Zstd, []byte(zstdMagic + "\xe0" + size1EiB + "\x09\x00\x00x")},
 	} {
 		bombs[name] = struct {
 			c      Codec
@@ -320,7 +330,7 @@ func allocated(f func()) uint64 {
 }
 
 func TestRecompress(t *testing.T) {
-	in := makeKafka(twoRecords(), nil, nil)
+	in := makeKafka(twoRecords(), nil)
 	in.SetBaseOffset(500)
 	in.SetAttributes(AttrMark | attrLogAppendTime)
 	in.SealCRC()

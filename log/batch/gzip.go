@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -44,6 +45,14 @@ type gzipReader struct {
 	z   gzip.Reader
 }
 
+// member opens the next member of the source. Members are opened one by one, because
+// the decoder, left to itself, takes one that is cut inside its header for the end.
+func (r *gzipReader) member() error {
+	err := r.z.Reset(&r.src)
+	r.z.Multistream(false)
+	return err
+}
+
 // gzipFirstRatio is how much larger than the input the first buffer is: enough for
 // most records, and a bomb's buffer only grows as it inflates.
 const gzipFirstRatio = 4
@@ -55,11 +64,11 @@ func decompressGzip(dst, src []byte, limit int) ([]byte, error) {
 		gzipReaders.Put(r)
 	}()
 	r.src.Reset(src)
-	if err := r.z.Reset(&r.src); err != nil {
+	if err := r.member(); err != nil {
 		return nil, badCompression(Gzip, "%v", err)
 	}
 	start := len(dst)
-	dst = room(dst, min(limit, gzipFirstRatio*len(src))+1)
+	dst = slices.Grow(dst, min(limit, gzipFirstRatio*len(src))+1)
 	for {
 		// One byte past the limit tells a bomb from records that fill it.
 		end := min(cap(dst), start+limit+1)
@@ -69,13 +78,16 @@ func decompressGzip(dst, src []byte, limit int) ([]byte, error) {
 			return nil, bomb(limit)
 		}
 		if errors.Is(err, io.EOF) {
-			return dst, nil
+			if r.src.Len() == 0 {
+				return dst, nil
+			}
+			err = r.member()
 		}
 		if err != nil {
 			return nil, badCompression(Gzip, "%v", err)
 		}
 		if len(dst) == cap(dst) {
-			dst = room(dst, min(max(len(dst)-start, 512), limit+1))
+			dst = slices.Grow(dst, min(max(len(dst)-start, 512), limit+1))
 		}
 	}
 }

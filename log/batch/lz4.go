@@ -2,6 +2,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"github.com/pierrec/lz4/v4"
@@ -44,7 +45,7 @@ func compressLz4(dst, src []byte) ([]byte, error) {
 	for len(src) > 0 {
 		block := src[:min(len(src), lz4WriteBlockBytes)]
 		src = src[len(block):]
-		dst = room(dst, lz4LengthBytes+lz4.CompressBlockBound(len(block)))
+		dst = slices.Grow(dst, lz4LengthBytes+lz4.CompressBlockBound(len(block)))
 		at := len(dst) + lz4LengthBytes
 		n, err := c.CompressBlock(block, dst[at:cap(dst)])
 		if err != nil {
@@ -158,7 +159,7 @@ func (f *lz4Frame) inflate(dst []byte, start int, block []byte, stored bool) ([]
 	}
 	at := len(dst)
 	most := min(f.blockBytes, lz4MaxRatio*len(block))
-	dst = room(dst, most)
+	dst = slices.Grow(dst, most)
 	var history []byte
 	if f.flags&lz4FlagIndependent == 0 {
 		history = dst[max(start, at-lz4HistoryBytes):at]

