@@ -5,6 +5,7 @@ import (
 
 	"github.com/chronosdb/chronosdb/groups"
 	"github.com/chronosdb/chronosdb/kafkaproto"
+	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 	"github.com/chronosdb/chronosdb/timer/clock"
@@ -91,6 +92,20 @@ var families = []family{
 		},
 	},
 	{
+		"chronos_commits_total", "Group commits; one covers every log that was written meanwhile.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Commits.Commits) }),
+	},
+	{
+		"chronos_fsyncs_total", "Calls of fdatasync on log segments.", prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Commits.Fsyncs) }),
+	},
+	{
+		"chronos_flushed_bytes_total", "Bytes of logs that were made durable.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Commits.FlushedBytes) }),
+	},
+	{
 		"chronos_partitions", "Partitions on this server.", prometheus.GaugeValue, "",
 		one(func(s snapshot) float64 { return float64(s.replicas.Partitions) }),
 	},
@@ -170,6 +185,7 @@ type exporter struct {
 	take     func() snapshot
 	descs    []*prometheus.Desc // of families, in their order
 	lateness *prometheus.Desc
+	fsync    *prometheus.Desc
 }
 
 func newExporter(
@@ -194,6 +210,8 @@ func exporterOver(take func() snapshot) *exporter {
 	}
 	e.lateness = prometheus.NewDesc("chronos_lateness_seconds",
 		"Time from a record's due time until consumers could read it.", nil, nil)
+	e.fsync = prometheus.NewDesc("chronos_fsync_seconds",
+		"Time that the flush of one log spent in fdatasync.", nil, nil)
 	return e
 }
 
@@ -203,6 +221,7 @@ func (e *exporter) Describe(ch chan<- *prometheus.Desc) {
 		ch <- desc
 	}
 	ch <- e.lateness
+	ch <- e.fsync
 }
 
 // Collect reads all packages once and passes on what they counted.
@@ -218,6 +237,7 @@ func (e *exporter) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	ch <- latenessHistogram(e.lateness, s.replicas.Schedules)
+	ch <- fsyncHistogram(e.fsync, s.replicas.Commits.FsyncLatency)
 }
 
 // latenessHistogram turns counts per bucket in milliseconds into the running sums in seconds that
@@ -232,4 +252,17 @@ func latenessHistogram(desc *prometheus.Desc, s timer.Stats) prometheus.Metric {
 		}
 	}
 	return prometheus.MustNewConstHistogram(desc, total, s.LatenessSumMs/1000, buckets)
+}
+
+// fsyncHistogram does the same for durations; the bucket without a bound is the count itself.
+func fsyncHistogram(desc *prometheus.Desc, l log.LatencySnapshot) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(l.Buckets))
+	total := uint64(0)
+	for _, b := range l.Buckets {
+		total += uint64(b.Count)
+		if b.Bound >= 0 {
+			buckets[b.Bound.Seconds()] = total
+		}
+	}
+	return prometheus.MustNewConstHistogram(desc, total, l.Sum.Seconds(), buckets)
 }

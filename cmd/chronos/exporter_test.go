@@ -5,11 +5,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/chronosdb/chronosdb/kafkaproto"
+	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 )
@@ -26,6 +28,10 @@ func TestExporter(t *testing.T) {
 		},
 		now: 10_000,
 	}
+	s.replicas.Commits = log.CommitterStats{Fsyncs: 6, FsyncLatency: log.LatencySnapshot{
+		Count: 5, Sum: 3 * time.Second,
+		Buckets: []log.LatencyBucket{{Bound: time.Millisecond, Count: 4}, {Bound: -1, Count: 1}},
+	}}
 	e := exporterOver(func() snapshot { return s })
 	text := scrape(t, e)
 	for _, want := range []string{
@@ -43,6 +49,10 @@ func TestExporter(t *testing.T) {
 		"chronos_lateness_seconds_bucket{le=\"+Inf\"} 7",
 		"chronos_lateness_seconds_sum 2.5",
 		"chronos_lateness_seconds_count 7",
+		"chronos_fsyncs_total 6",
+		"chronos_fsync_seconds_bucket{le=\"0.001\"} 4",
+		"chronos_fsync_seconds_bucket{le=\"+Inf\"} 5",
+		"chronos_fsync_seconds_sum 3",
 	} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("/metrics has no line %q:\n%s", want, text)

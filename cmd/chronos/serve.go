@@ -212,6 +212,7 @@ func (s *server) openFrontend() error {
 		Advertised:      advertisedFor(s.config.AdvertisedAddr, s.config.KafkaAddr, listener.Addr()),
 		MaxRequestBytes: int(s.config.MaxRequestBytes),
 		NoAutoCreate:    !s.config.AutoCreateTopics,
+		BrokerConfigs:   brokerConfigs(s.config),
 		Clock:           s.clock,
 		Logger:          s.logger,
 	})

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/chronosdb/chronosdb/kafkaproto/api"
+	"github.com/chronosdb/chronosdb/replication/metadata"
+)
+
+// brokerConfigs tells Kafka tools, which read them with DescribeConfigs, how this server was
+// started: under Kafka's names where there are such, under chronos names for the rest.
+func brokerConfigs(c Config) []api.BrokerConfig {
+	d := defaultConfig()
+	return []api.BrokerConfig{
+		{
+			Name: "log.dirs", Type: metadata.ConfigString, Value: c.DataDir, Set: c.DataDir != d.DataDir,
+			Doc: "The data directory (--data-dir).",
+		},
+		{
+			Name: "log.segment.bytes", Type: metadata.ConfigInt,
+			Value: strconv.FormatInt(c.SegmentBytes, 10), Set: c.SegmentBytes != d.SegmentBytes,
+			Doc: "The size at which a log segment is closed (--segment-size).",
+		},
+		{
+			Name: "num.partitions", Type: metadata.ConfigInt,
+			Value: strconv.FormatInt(c.NumPartitions, 10), Set: c.NumPartitions != d.NumPartitions,
+			Doc: "Partitions of a topic created without a number (--num-partitions).",
+		},
+		{
+			Name: "chronos.fsync.mode", Type: metadata.ConfigString, Value: c.FsyncMode,
+			Set: c.FsyncMode != d.FsyncMode,
+			Doc: "When a write is made durable (--fsync-mode).",
+		},
+		{
+			Name: "chronos.fsync.interval.ms", Type: metadata.ConfigLong,
+			Value: strconv.FormatInt(c.FsyncInterval.Milliseconds(), 10),
+			Set:   c.FsyncInterval != d.FsyncInterval,
+			Doc:   "The time between fsyncs in the mode periodic (--fsync-interval).",
+		},
+		{
+			Name: "chronos.tick.ms", Type: metadata.ConfigInt, Value: strconv.FormatInt(c.TickMs, 10),
+			Set: c.TickMs != d.TickMs,
+			Doc: "The resolution of deliveries (--tick-ms).",
+		},
+	}
+}
