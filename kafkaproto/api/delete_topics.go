@@ -74,7 +74,7 @@ func (s *Service) findDoomed(asked []kmsg.DeleteTopicsRequestTopic) []doomed {
 }
 
 func findOneDoomed(
-	image *metadata.Image, t *kmsg.DeleteTopicsRequestTopic,
+	image Image, t *kmsg.DeleteTopicsRequestTopic,
 ) (*metadata.Topic, error) {
 	byID := t.TopicID != [16]byte{}
 	if byID && t.Topic != nil {

@@ -123,6 +123,7 @@ var mappings = []mapping{
 	{groups.ErrGroupMaxSizeReached, kerr.GroupMaxSizeReached},
 	{groups.ErrFencedInstanceID, kerr.FencedInstanceID},
 	{groups.ErrGroupSubscribed, kerr.GroupSubscribedToTopic},
+	{groups.ErrCommitTooLarge, kerr.InvalidCommitOffsetSize},
 	{groups.ErrLimit, kerr.PolicyViolation},
 
 	// log.

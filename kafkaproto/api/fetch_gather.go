@@ -15,7 +15,7 @@ type gathering struct {
 	f     *fetchReply
 	w     *Waiter
 	e     fetchEncoder
-	image *metadata.Image
+	image Image
 	nodes []endpoint
 	bytes int  // of records
 	left  int  // of the response's limit

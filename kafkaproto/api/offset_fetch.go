@@ -4,7 +4,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronosdb/chronosdb/groups"
-	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
 // First versions in which something changed for fetched offsets.
@@ -126,7 +125,7 @@ func (s *Service) fetchGroup(
 }
 
 // nameToID fills a topic's id in if only its name is known, and reports whether there is one.
-func nameToID(image *metadata.Image, t *groups.FetchTopicResult) bool {
+func nameToID(image Image, t *groups.FetchTopicResult) bool {
 	if t.TopicID != (groups.TopicID{}) {
 		return true
 	}

@@ -75,7 +75,7 @@ func produceTimeout(ms int32) time.Duration {
 }
 
 func produceTopic(
-	image *metadata.Image, version int16, t *kmsg.ProduceRequestTopic,
+	image Image, version int16, t *kmsg.ProduceRequestTopic,
 ) (*metadata.Topic, error) {
 	topic, err := findTopic(image, version >= 13, t.Topic, t.TopicID)
 	if err != nil {
@@ -89,7 +89,7 @@ func produceTopic(
 
 // findTopic looks a topic up by id or by name.
 func findTopic(
-	image *metadata.Image, byID bool, name string, id [16]byte,
+	image Image, byID bool, name string, id [16]byte,
 ) (*metadata.Topic, error) {
 	if byID {
 		if topic := image.TopicByID(id); topic != nil {
@@ -192,7 +192,7 @@ func (s *Service) refuseProduce(r *kmsg.ProduceResponse, at place, err error) {
 
 // partitionMeta is what the metadata says of a partition, or "no leader".
 func partitionMeta(
-	image *metadata.Image, name string, id [16]byte, index int32,
+	image Image, name string, id [16]byte, index int32,
 ) metadata.PartitionMeta {
 	topic := image.TopicByID(id)
 	if topic == nil {

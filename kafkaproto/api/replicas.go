@@ -18,7 +18,7 @@ func NewOrigin() *Origin { return replication.NewOrigin() }
 // Replicas is the node's topics and partitions: what this package needs of a replication.Manager.
 type Replicas interface {
 	// Image is the metadata now; its topics are open.
-	Image() *metadata.Image
+	Image() Image
 	// NodeID is this node.
 	NodeID() int32
 	// CreateTopic makes a topic, durable when it returns.
@@ -31,6 +31,15 @@ type Replicas interface {
 	NextProducerID() (batch.ProducerID, error)
 	// NewWatcher returns a watcher that Partition.Watch accepts.
 	NewWatcher() Watcher
+}
+
+// Image is one immutable state of the metadata: a metadata.Image.
+type Image interface {
+	ClusterID() string
+	// Topic and TopicByID return nil for a topic that does not exist; Topics is ordered by name.
+	Topic(name string) *metadata.Topic
+	TopicByID(id metadata.TopicID) *metadata.Topic
+	Topics() []*metadata.Topic
 }
 
 // Partition is what this package needs of a replication.Partition.
@@ -82,6 +91,8 @@ func ReplicasOf(m *replication.Manager) Replicas { return manager{m} }
 // manager narrows a replication.Manager. It and partition are one pointer wide, so that passing
 // them as interfaces allocates nothing.
 type manager struct{ *replication.Manager }
+
+func (m manager) Image() Image { return m.Manager.Image() }
 
 func (m manager) Partition(id metadata.TopicID, index int32) (Partition, error) {
 	p, err := m.Manager.Partition(id, index)
