@@ -39,7 +39,7 @@ func (l *Log) flushOwned(force bool) (flushed, error) {
 		return flushed{}, err
 	}
 	defer w.release()
-	if len(w.segments) == 0 && !w.dirDirty {
+	if len(w.segments) == 0 && !w.dirDirty && w.at.offset == l.FlushedEnd() {
 		return w.flushed, nil // nothing was appended since the last one
 	}
 	began := l.o.Clock.Now()

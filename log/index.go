@@ -143,22 +143,50 @@ func (l *Log) pointAt(o Offset) (point, error) {
 	if err != nil {
 		return point{}, err
 	}
-	p := point{offset: at.offset, segment: s.base, pos: at.pos, firstTime: noTime}
-	if p.maxTime, err = l.maxTimeBefore(s, at.offset); err != nil {
-		return point{}, err
+	if at.pos == 0 {
+		return point{offset: at.offset, segment: s.base, maxTime: noTime, firstTime: noTime}, nil
 	}
-	if at.pos > 0 {
-		if p.firstTime, err = firstTimeOf(s, at.offset); err != nil {
-			return point{}, err
+	p, err := l.pointBehind(s, at)
+	if errors.Is(err, errBadIndex) {
+		// Both counts again: they must be of the same tables.
+		if err = l.rebuildTables(s); err == nil {
+			p, err = l.pointBehind(s, at)
 		}
 	}
-	p.indexEntries, _, err = s.index.search(func(e entry) bool { return e.key >= int64(at.offset) })
-	if err != nil {
-		return point{}, err
+	return p, err
+}
+
+// pointBehind is pointAt for a boundary that is not the segment's first. errBadIndex means that a
+// table lies.
+func (l *Log) pointBehind(s *segment, at place) (p point, err error) {
+	p = point{offset: at.offset, segment: s.base, pos: at.pos}
+	if p.maxTime, err = l.maxTimeBefore(s, at.offset); err != nil {
+		return p, err
+	}
+	if p.firstTime, err = firstTimeOf(s, at.offset); err != nil {
+		return p, err
 	}
 	rel := uint32(at.offset - s.base)
 	p.timeEntries, _, err = s.times.search(func(e entry) bool { return e.value > rel })
+	if err != nil {
+		return p, err
+	}
+	p.indexEntries, _, err = s.index.search(func(e entry) bool { return e.key >= int64(at.offset) })
 	return p, err
+}
+
+// searchTimes searches the time table, and rebuilds it if it is damaged. i is 0 when no entry comes
+// before the first one that passes.
+func (l *Log) searchTimes(s *segment, pass func(e entry) bool) (i int, before entry, err error) {
+	i, before, err = s.times.search(pass)
+	if !errors.Is(err, errBadIndex) {
+		return i, before, err
+	}
+	l.o.Logger.Warn("rebuilding a damaged index", zap.String("segment", s.path), zap.Error(err))
+	if err := l.rebuildTables(s); err != nil {
+		return 0, entry{}, err
+	}
+	return s.times.search(pass)
 }
 
 // firstTimeOf reads the greatest timestamp of a segment's first batch, which lies below end.
@@ -212,15 +240,9 @@ func (l *Log) maxTimeBetween(s *segment, from, to Offset, t UnixMs) (UnixMs, err
 
 // timeEntryAt returns the last time entry at or below a relative offset; {noTime, 0} if none.
 func (l *Log) timeEntryAt(s *segment, rel uint32) (entry, error) {
-	none := entry{key: int64(noTime)}
-	i, e, err := s.times.search(func(e entry) bool { return e.value > rel })
-	if errors.Is(err, errBadIndex) {
-		if err = l.rebuildTables(s); err == nil {
-			i, e, err = s.times.search(func(e entry) bool { return e.value > rel })
-		}
-	}
+	i, e, err := l.searchTimes(s, func(e entry) bool { return e.value > rel })
 	if err != nil || i == 0 {
-		return none, err
+		return entry{key: int64(noTime)}, err
 	}
 	return e, nil
 }

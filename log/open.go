@@ -185,7 +185,10 @@ func (r *recovery) dropBelowStart() error {
 	if !r.noted {
 		return nil
 	}
-	for len(r.segments) > 1 && r.segments[1].base <= r.note.start {
+	// Not from the recovery point's segment on, which AdvanceStart keeps: it may be wholly below the
+	// start as well when a roll began behind it, and then nothing says that the new name was synced.
+	for len(r.segments) > 1 && r.segments[1].base <= r.note.start &&
+		r.segments[0].base < r.note.recovery.segment {
 		if err := r.segments[0].removeFiles(); err != nil {
 			return err
 		}

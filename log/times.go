@@ -80,12 +80,7 @@ func (l *Log) offsetForTimeIn(s *segment, ts UnixMs, from, end Offset) (Offset, 
 // timeEntryBelow returns the last time entry whose timestamp is below ts: all records below its
 // offset are older than ts.
 func (l *Log) timeEntryBelow(s *segment, ts UnixMs) (entry, error) {
-	i, e, err := s.times.search(func(e entry) bool { return e.key >= int64(ts) })
-	if err != nil {
-		if err = l.rebuildTables(s); err == nil {
-			i, e, err = s.times.search(func(e entry) bool { return e.key >= int64(ts) })
-		}
-	}
+	i, e, err := l.searchTimes(s, func(e entry) bool { return e.key >= int64(ts) })
 	if err != nil || i == 0 {
 		return entry{}, err
 	}
@@ -141,46 +136,106 @@ func (l *Log) MaxTimestamp(bound Offset) (o Offset, t UnixMs, ok bool, err error
 
 func (l *Log) maxTimestamp(bound Offset) (Offset, UnixMs, bool, error) {
 	bound = min(bound, l.End())
-	best, found := noTime, noOffset
-	for next := l.Start(); next < bound; {
-		s, err := l.pin(next)
+	start := l.Start()
+	if start >= bound {
+		return noOffset, noTime, false, nil
+	}
+	best, next, err := l.maxOfFirst(start)
+	if err != nil {
+		return noOffset, noTime, false, err
+	}
+	from := noOffset // where the segment begins that has a greater one
+	for next < bound {
+		t, end, err := l.maxTimeFrom(next, bound)
 		if err != nil {
 			return noOffset, noTime, false, err
 		}
-		end := l.endOf(s)
-		t := noTime
-		switch sealed := Offset(s.end.Load()) == end; {
-		case next > s.base: // part of the segment lies below the start
-			t, err = l.maxTimeBetween(s, next, min(end, bound), noTime)
-		case sealed && end <= bound:
-			t, err = l.maxTimeOf(s)
-		default:
-			t, err = l.maxTimeBefore(s, min(end, bound))
-		}
-		s.release()
-		if err != nil {
-			return noOffset, noTime, false, err
-		}
-		if t > best || found == noOffset {
-			best, found = t, next
+		if t > best.at || (best.offset == noOffset && from == noOffset) {
+			best.at, from = t, next
 		}
 		next = end
 	}
-	if found == noOffset {
-		return noOffset, noTime, false, nil
+	if from == noOffset {
+		return best.offset, best.at, true, nil
 	}
-	return l.maxRecord(found, best, bound)
+	return l.maxRecord(from, best.at, bound)
 }
 
-// maxRecord finds the batch with the greatest timestamp in the segment that holds from, and its
-// first record with it.
+// stamped is a record's offset and timestamp.
+type stamped struct {
+	offset Offset
+	at     UnixMs
+}
+
+// maxOfFirst opens the batch in which the log's start lies, if that is not its first record: its
+// header speaks of records that are gone. It returns its best record, if it was opened, and the
+// offset from which headers can be believed.
+func (l *Log) maxOfFirst(start Offset) (stamped, Offset, error) {
+	none := stamped{noOffset, noTime}
+	s, err := l.pin(start)
+	if err != nil {
+		return none, start, err
+	}
+	defer s.release()
+	end := l.endOf(s)
+	at, err := l.locate(s, start, end)
+	if err != nil || at.offset == start {
+		return none, start, err
+	}
+	c, err := newCursor(s, at, end)
+	if err != nil {
+		return none, start, err
+	}
+	h, _, _, err := c.next()
+	if err != nil {
+		return none, start, err
+	}
+	best, err := l.bestRecord(s, at, h.Length(), start)
+	return best, c.at.offset, err
+}
+
+// bestRecord opens one batch and returns its first record at or above from with the greatest
+// timestamp, whatever the header claims.
+func (l *Log) bestRecord(s *segment, at place, n int, from Offset) (stamped, error) {
+	best := stamped{noOffset, noTime}
+	_, _, _, err := l.firstRecord(s, at, n, func(o Offset, t UnixMs) bool {
+		if o >= from && (t > best.at || best.offset == noOffset) {
+			best = stamped{o, t}
+		}
+		return false
+	})
+	return best, err
+}
+
+// maxTimeFrom returns the greatest timestamp of the one segment that holds from, in [from, bound),
+// by headers and tables, and where the segment ends.
+func (l *Log) maxTimeFrom(from, bound Offset) (UnixMs, Offset, error) {
+	s, err := l.pin(from)
+	if err != nil {
+		return noTime, from, err
+	}
+	defer s.release()
+	end := l.endOf(s)
+	t := noTime
+	switch sealed := Offset(s.end.Load()) == end; {
+	case from > s.base:
+		t, err = l.maxTimeBetween(s, from, min(end, bound), noTime)
+	case sealed && end <= bound:
+		t, err = l.maxTimeOf(s)
+	default:
+		t, err = l.maxTimeBefore(s, min(end, bound))
+	}
+	return t, end, err
+}
+
+// maxRecord finds the first batch with that timestamp in the segment that holds from, and its
+// record with it.
 func (l *Log) maxRecord(from Offset, t UnixMs, bound Offset) (Offset, UnixMs, bool, error) {
 	s, err := l.pin(from)
 	if err != nil {
 		return noOffset, noTime, false, err
 	}
 	defer s.release()
-	end := min(l.endOf(s), bound)
 	e, err := l.timeEntryBelow(s, t)
 	if err != nil {
 		return noOffset, noTime, false, err
@@ -189,7 +244,7 @@ func (l *Log) maxRecord(from Offset, t UnixMs, bound Offset) (Offset, UnixMs, bo
 	if err != nil {
 		return noOffset, noTime, false, err
 	}
-	c, err := newCursor(s, at, end)
+	c, err := newCursor(s, at, min(l.endOf(s), bound))
 	if err != nil {
 		return noOffset, noTime, false, err
 	}
@@ -198,17 +253,9 @@ func (l *Log) maxRecord(from Offset, t UnixMs, bound Offset) (Offset, UnixMs, bo
 		if err != nil || !ok {
 			return noOffset, noTime, false, err
 		}
-		if max(h.MaxTimestamp(), noTime) < t {
-			continue
+		if max(h.MaxTimestamp(), noTime) >= t {
+			best, err := l.bestRecord(s, at, h.Length(), from)
+			return best.offset, best.at, best.offset != noOffset, err
 		}
-		// The record with the greatest timestamp, whatever the header claims.
-		best, found := noTime, noOffset
-		_, _, _, err = l.firstRecord(s, at, h.Length(), func(o Offset, t UnixMs) bool {
-			if (t > best || found == noOffset) && o >= from {
-				best, found = t, o
-			}
-			return false
-		})
-		return found, best, found != noOffset, err
 	}
 }
