@@ -22,7 +22,6 @@ const (
 	writeAcksMin    = 1500 // acknowledgements between two kills: at least, and at random up to
 	writeAcksMax    = 4000
 	writeLoopMax    = 3 * time.Minute
-	pastDue         = "1600000000000" // staged, and due at once
 )
 
 // writeStyle is how one producer's records fall into batches. The batches of a producer alternate
@@ -31,15 +30,22 @@ type writeStyle struct {
 	run       int // records of a partition in a row that are all plain, or all staged
 	valueSize int
 	batchMax  int32
+	control   kgo.RecordHeader // stages a record and makes it due at once
 }
 
 // writeStyles has one producer each: single-record batches, where every batch changes the log, and
-// runs, where batches of several records do and the borders of runs make mixed batches.
+// runs, where batches of several records do and the borders of runs make mixed batches. Due in the
+// past is only for batches that are not mixed: among what is armed at once, a past due time goes
+// before the records for now of an earlier batch.
 var writeStyles = []writeStyle{
-	{run: 1, valueSize: 700, batchMax: 1024},
-	{run: 1, valueSize: 600, batchMax: 1024},
-	{run: 20, valueSize: 60, batchMax: 2048},
-	{run: 50, valueSize: 20, batchMax: 4096},
+	{run: 1, valueSize: 700, batchMax: 1024, control: controlHeader(headerTs, "1600000000000")},
+	{run: 1, valueSize: 600, batchMax: 1024, control: controlHeader(headerDelay, "0")},
+	{run: 20, valueSize: 60, batchMax: 2048, control: controlHeader(headerDelay, "0")},
+	{run: 50, valueSize: 20, batchMax: 4096, control: controlHeader(headerDelay, "0s")},
+}
+
+func controlHeader(name, value string) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: name, Value: []byte(value)}
 }
 
 // TestKillUnderWriters kills the server five times under idempotent producers at full rate, whose
@@ -110,7 +116,7 @@ func (to *writing) write(ctx context.Context, cl *kgo.Client, id int) {
 		}
 		r := &kgo.Record{Partition: w.Partition, Value: valueOf(w, padding)}
 		if number/writePartitions/style.run%2 == 1 {
-			r.Headers = []kgo.RecordHeader{{Key: headerTs, Value: []byte(pastDue)}}
+			r.Headers = []kgo.RecordHeader{style.control}
 		}
 		cl.Produce(ctx, r, to.book.promise(w))
 	}

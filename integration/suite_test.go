@@ -3,9 +3,12 @@ package integration
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +28,8 @@ const (
 	testMax     = 60 * time.Second
 	clientRetry = 20 * time.Millisecond
 	fetchWaitMs = 250
+
+	parallelTests = 8
 )
 
 // The names that producers send and that deliveries carry.
@@ -60,6 +65,12 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// Most tests wait for a due time or a rebalance, not for a CPU, so more of them run at once than
+	// there are CPUs, unless the command line says otherwise.
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallelTests)) // a number, so it is taken
+	}
 	code := m.Run()
 	if err := stopShared(); err != nil {
 		fmt.Fprintf(os.Stderr, "stop the shared server: %v\n", err)

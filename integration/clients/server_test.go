@@ -3,6 +3,7 @@ package clients
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +25,8 @@ const (
 	readyMax    = 30 * time.Second
 	stopMax     = 30 * time.Second
 	healthEvery = 5 * time.Millisecond
+
+	parallelTests = 8
 )
 
 // server is the one server of all tests.
@@ -40,6 +45,12 @@ var theServer = sync.OnceValues(startServer)
 var started = false
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// Most tests wait for a due time or a rebalance, not for a CPU, so more of them run at once than
+	// there are CPUs, unless the command line says otherwise.
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallelTests)) // a number, so it is taken
+	}
 	code := m.Run()
 	if started {
 		if err := stopServer(); err != nil {
