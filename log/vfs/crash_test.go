@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/chronosdb/chronosdb/log/mutant"
@@ -449,6 +450,40 @@ func TestRemovedFilesAreForgotten(t *testing.T) {
 	if n := len(c.mu.dirty); n > 0 {
 		t.Errorf("%d inodes are still kept", n)
 	}
+}
+
+// TestConcurrentUse is for the race detector: several goroutines work, others cut the power.
+func TestConcurrentUse(t *testing.T) {
+	c := NewCrash(1)
+	var wait sync.WaitGroup
+	for i := range 4 {
+		// Each ends by itself; Wait below waits for all.
+		wait.Go(func() {
+			name := fmt.Sprintf("/f%d", i)
+			for k := range 200 {
+				err := onFile(c, name, func(l LogFile) error {
+					_, err := l.WriteAt([]byte("text"), int64(k*1000))
+					return err
+				})
+				err = errors.Join(err, onFile(c, name, LogFile.Sync), c.SyncDir("/"))
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	rng := testRand(1)
+	for range 100 {
+		clone := c.CrashClone(0.5, rng)
+		names, err := clone.List("/")
+		must(t, err)
+		for _, name := range names { // pages that both share
+			must(t, onFile(clone, "/"+name, func(l LogFile) error {
+				return second(l.WriteAt([]byte("clone"), 100))
+			}))
+		}
+	}
+	wait.Wait()
 }
 
 func BenchmarkCrash(b *testing.B) {

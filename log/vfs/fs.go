@@ -54,12 +54,16 @@ func readFile(fs pebblevfs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, ReadFileBytesMax+1))
+	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if len(data) > ReadFileBytesMax {
+	if info.Size() > ReadFileBytesMax {
 		return nil, fmt.Errorf("read %s: over %d bytes: %w", name, ReadFileBytesMax, ErrTooLarge)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, ReadFileBytesMax)) // it may be growing
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return data, nil
 }

@@ -292,7 +292,7 @@ func (m *modelTest) adopt(c *Crash) {
 func TestRandomModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	for run := range uint64(60) {
+	for run := range uint64(30) {
 		rng := rand.New(rand.NewPCG(seed, run))
 		m := &modelTest{t: t, rng: rng, dirs: []string{"/a", "/b", "/c"}}
 		c := NewCrash(rng.Uint64())

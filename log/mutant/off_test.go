@@ -1,0 +1,5 @@
+//go:build !mutants
+
+package mutant
+
+const withTag = false
