@@ -57,7 +57,8 @@ func TestDeliveredRecord(t *testing.T) {
 	if err := batch.CheckStored(out); err != nil {
 		t.Fatal(err)
 	}
-	if !out.IsMarked() || out.ProducerID() != -1 || out.ProducerEpoch() != -1 || out.BaseSequence() != -1 {
+	if !out.IsMarked() || out.ProducerID() != -1 || out.ProducerEpoch() != -1 ||
+		out.BaseSequence() != -1 {
 		t.Fatalf("attributes %#x, producer %d", out.Attributes(), out.ProducerID())
 	}
 	if out.MaxTimestamp() != due+3 || out.TimestampType() != batch.CreateTime {
@@ -82,7 +83,8 @@ func TestDeliveredRecord(t *testing.T) {
 		{Position{56, 1235, 0}, 17, true}, // the plain record's own, which recovery verifies
 	}
 	var got []Delivered
-	if err := EachDelivered(out, func(d Delivered) error { got = append(got, d); return nil }); err != nil {
+	err = EachDelivered(out, func(d Delivered) error { got = append(got, d); return nil })
+	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got, positions) {
@@ -92,7 +94,8 @@ func TestDeliveredRecord(t *testing.T) {
 
 func TestDeliveryCompressesAndIsReadBack(t *testing.T) {
 	for _, c := range allCodecs {
-		b, _, err := Stage(nil, clientBatch(t, c, clientRecord{value: strings.Repeat("z", 5000)}), plan())
+		src := clientBatch(t, c, clientRecord{value: strings.Repeat("z", 5000)})
+		b, _, err := Stage(nil, src, plan())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +120,8 @@ func TestDeliveryCompressesAndIsReadBack(t *testing.T) {
 			t.Fatalf("%s: %d bytes are not compressed", c, len(out))
 		}
 		n := 0
-		if err := EachDelivered(out, func(Delivered) error { n++; return nil }); err != nil || n != 1 {
+		err = EachDelivered(out, func(Delivered) error { n++; return nil })
+		if err != nil || n != 1 {
 			t.Fatalf("%s: %d positions, %v", c, n, err)
 		}
 	}
@@ -167,15 +171,18 @@ func TestOnlyTheMarkIsBelieved(t *testing.T) {
 }
 
 func TestPositionText(t *testing.T) {
-	for _, p := range []Position{{0, 0, 0}, {1, 2, 3}, {math.MaxInt32, math.MaxInt64, math.MaxInt32}} {
+	for _, p := range []Position{
+		{0, 0, 0}, {1, 2, 3}, {math.MaxInt32, math.MaxInt64, math.MaxInt32},
+	} {
 		got, err := ParsePosition([]byte(p.String()))
 		if err != nil || got != p {
 			t.Errorf("%v was read as %v, %v", p, got, err)
 		}
 	}
 	for _, bad := range []string{
-		"", "1", "1.2", "1.2.", "1.2.3.", "1.2.3.4", ".1.2", "1..2", "-1.2.3", "+1.2.3", "01.2.3", "1.2.03",
-		"2147483648.0.0", "0.9223372036854775808.0", "0.99999999999999999999.0", "1.2.3 ", "a.b.c",
+		"", "1", "1.2", "1.2.", "1.2.3.", "1.2.3.4", ".1.2", "1..2", "-1.2.3", "+1.2.3", "01.2.3",
+		"1.2.03", "2147483648.0.0", "0.9223372036854775808.0",
+		"0.99999999999999999999.0", "1.2.3 ", "a.b.c",
 	} {
 		if p, err := ParsePosition([]byte(bad)); !errors.Is(err, ErrBadDelivery) {
 			t.Errorf("%q was read as %v, %v", bad, p, err)

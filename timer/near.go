@@ -107,10 +107,11 @@ func (n *near) arrive(e Entry) {
 	n.hold(e)
 }
 
-// hold keeps an entry in memory. One that was due at its append never waits for the wheel: should
-// the clock have stepped back since, it is ready all the same and waits for the clock there.
+// hold keeps an entry in memory. What is ready or in flight is never due later than the wheel's
+// time, even if the clock stepped back since: so evict, which pulls the frontier back to after that
+// time, cannot make a load bring the same entry a second time.
 func (n *near) hold(e Entry) {
-	if e.DueNow || e.Due <= n.now {
+	if e.Due <= n.now {
 		n.pushReady(e)
 		return
 	}
@@ -129,7 +130,7 @@ func (n *near) pushReady(e Entry) {
 	n.ready = append(n.ready, e)
 }
 
-// advance moves the wheel to now and what is due to ready, in order.
+// advance moves the wheel to now and what is due to ready.
 func (n *near) advance(now UnixMs) {
 	if now > n.now {
 		n.now = now
@@ -144,7 +145,6 @@ func (n *near) advance(now UnixMs) {
 			})
 		}
 	}
-	n.sortReady()
 }
 
 // sortReady puts ready in order.
@@ -157,6 +157,7 @@ func (n *near) sortReady() {
 
 // due returns the entries that are due at now, in order.
 func (n *near) due(now UnixMs, limit int) []Entry {
+	n.sortReady()
 	r := n.ready[n.head:]
 	r = r[:min(len(r), limit)]
 	return r[:sort.Search(len(r), func(i int) bool { return r[i].Due > now })]

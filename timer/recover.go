@@ -290,6 +290,6 @@ func appendEntries(dst []Entry, b batch.Batch) (entries []Entry, dueNow int, err
 
 // unknownKind refuses a batch of the staging log that this version cannot replay.
 func unknownKind(b batch.Batch) error {
-	return fmt.Errorf("%w: the batch at staging offset %d has kind %d; start the version that wrote"+
-		" it, or a newer one", ErrBadDecision, b.BaseOffset(), b.Kind())
+	return fmt.Errorf("%w: the batch at staging offset %d has kind %d; start the version that"+
+		" wrote it, or a newer one", ErrBadDecision, b.BaseOffset(), b.Kind())
 }

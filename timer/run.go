@@ -141,6 +141,7 @@ func (r *run) drop() {
 
 // badEntry says that an entry does not point at its record.
 func badEntry(e Entry) error {
-	return fmt.Errorf("%w: entry %s due %d points at %d bytes at byte %d of the staged batch at offset"+
-		" %d, which are not that record", ErrIndex, e.Position, e.Due, e.Length, e.At, e.base())
+	return fmt.Errorf("%w: entry %s due %d points at %d bytes at byte %d of the staged batch at"+
+		" offset %d, which are not that record",
+		ErrIndex, e.Position, e.Due, e.Length, e.At, e.base())
 }

@@ -56,7 +56,7 @@ type Options struct {
 	Clock     clock.Clock
 	Sink      Sink
 
-	TickMs        int                        // the wheel turns on multiples of it; default 1
+	TickMs        int                        // wakes are rounded up to multiples of it; default 1
 	WheelSlots    int                        // ticks that the wheel spans; default 65,536
 	NearMax       int                        // most entries in memory; default 262,144
 	MaxBatchBytes func() int                 // largest delivery; at most 1 MiB, the default

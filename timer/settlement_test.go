@@ -29,7 +29,9 @@ func TestSettlementRoundTrip(t *testing.T) {
 			want = append(want, p)
 		}
 		shuffled := slices.Clone(want)
-		rng.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		rng.Shuffle(len(shuffled), func(i, j int) {
+			shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
+		})
 		b := settle(99, shuffled).build(testNow)
 		if err := batch.CheckStored(b); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

@@ -25,7 +25,9 @@ type clientRecord struct {
 
 func header(key, value string) batch.Header { return batch.Header{Key: key, Value: []byte(value)} }
 
-func tsHeader(due UnixMs) batch.Header { return header(batch.HeaderScheduleTs, fmt.Sprint(int64(due))) }
+func tsHeader(due UnixMs) batch.Header {
+	return header(batch.HeaderScheduleTs, fmt.Sprint(int64(due)))
+}
 
 // clientBatch builds what a producer with id 7, epoch 2 and base sequence 40 sends.
 func clientBatch(t testing.TB, c batch.Codec, records ...clientRecord) batch.Batch {
@@ -89,7 +91,7 @@ func TestStageKeepsWhatTheProducerSentInEveryCodec(t *testing.T) {
 				clientRecord{key: "c", value: "", headers: []batch.Header{
 					header(batch.HeaderScheduleDelay, "90s"),
 				}, at: testNow - 1000},
-				clientRecord{key: "d", value: "past", headers: []batch.Header{tsHeader(testNow - 1)}},
+				clientRecord{key: "d", value: "p", headers: []batch.Header{tsHeader(testNow - 1)}},
 			)
 			before := bytes.Clone(src)
 			b, info, err := Stage([]byte("before"), src, plan())
@@ -128,7 +130,8 @@ func checkStagedHeader(t *testing.T, b, src batch.Batch) {
 	if b.Kind() != batch.KindStaged || b.Codec() != batch.None || b.IsMarked() {
 		t.Fatalf("attributes = %#x", b.Attributes())
 	}
-	if b.ProducerID() != 7 || b.ProducerEpoch() != 2 || b.BaseSequence() != 40 || b.LastSequence() != 43 {
+	if b.ProducerID() != 7 || b.ProducerEpoch() != 2 || b.BaseSequence() != 40 ||
+		b.LastSequence() != 43 {
 		t.Fatalf("producer %d epoch %d sequences %d to %d", b.ProducerID(), b.ProducerEpoch(),
 			b.BaseSequence(), b.LastSequence())
 	}
@@ -202,29 +205,33 @@ func TestStageRefusals(t *testing.T) {
 		name   string
 		header batch.Header
 		plan   StagePlan
-		header2,
-		says string
+		says   string
 	}{
-		{"seconds", header(batch.HeaderScheduleTs, "1900000000"), plan(), batch.HeaderScheduleTs, ""},
-		{"words", header(batch.HeaderScheduleTs, "tomorrow"), plan(), batch.HeaderScheduleTs, ""},
-		{"negative", header(batch.HeaderScheduleDelay, "-5s"), plan(), batch.HeaderScheduleDelay, ""},
-		{"unknown", header("chronos-schedule-when", "1"), plan(), "chronos-schedule-when", ""},
-		{"later", header(batch.HeaderScheduleCron, "* * * * *"), plan(), batch.HeaderScheduleCron, "not supported"},
-		{"message id", header(batch.HeaderMessageID, "1"), plan(), batch.HeaderMessageID, "not supported"},
-		{"too far", tsHeader(testNow + 3_600_001), limit, batch.HeaderScheduleTs,
-			"chronos.schedule.max.delay.ms=3600000"},
-		{"delay too far", header(batch.HeaderScheduleDelay, "61m"), limit, batch.HeaderScheduleDelay,
-			"chronos.schedule.max.delay.ms=3600000"},
+		{"seconds", header(batch.HeaderScheduleTs, "1900000000"), plan(), ""},
+		{"words", header(batch.HeaderScheduleTs, "tomorrow"), plan(), ""},
+		{"negative", header(batch.HeaderScheduleDelay, "-5s"), plan(), ""},
+		{"unknown", header("chronos-schedule-when", "1"), plan(), ""},
+		{"cron", header(batch.HeaderScheduleCron, "* * * * *"), plan(), "not supported"},
+		{"message id", header(batch.HeaderMessageID, "1"), plan(), "not supported"},
+		{
+			"too far", tsHeader(testNow + 3_600_001), limit,
+			"chronos.schedule.max.delay.ms=3600000",
+		},
+		{
+			"delay too far", header(batch.HeaderScheduleDelay, "61m"), limit,
+			"chronos.schedule.max.delay.ms=3600000",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			src := clientBatch(t, batch.Zstd, fine, clientRecord{headers: []batch.Header{c.header}}, fine)
+			bad := clientRecord{headers: []batch.Header{c.header}}
+			src := clientBatch(t, batch.Zstd, fine, bad, fine)
 			_, _, err := Stage(nil, src, c.plan)
 			var rec *batch.RecordError
 			var control *batch.ControlError
 			if !errors.As(err, &rec) || rec.Index != 1 || !errors.As(err, &control) {
 				t.Fatalf("err = %v", err)
 			}
-			if control.Header != c.header2 || !strings.Contains(control.Reason, c.says) {
+			if control.Header != c.header.Key || !strings.Contains(control.Reason, c.says) {
 				t.Fatalf("refusal = %q", control.Error())
 			}
 		})
@@ -234,7 +241,9 @@ func TestStageRefusals(t *testing.T) {
 func TestStageTakesADelayUpToTheLimit(t *testing.T) {
 	p := plan()
 	p.MaxDelay = time.Hour
-	src := clientBatch(t, batch.None, clientRecord{headers: []batch.Header{tsHeader(testNow + 3_600_000)}})
+	src := clientBatch(t, batch.None, clientRecord{
+		headers: []batch.Header{tsHeader(testNow + 3_600_000)},
+	})
 	if _, _, err := Stage(nil, src, p); err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +294,8 @@ func TestAForgedDecisionIsAPlainHeader(t *testing.T) {
 }
 
 func TestDamageToAStagedRecordIsSeen(t *testing.T) {
-	b, _, err := Stage(nil, clientBatch(t, batch.None, clientRecord{key: "key", value: "value"}), plan())
+	src := clientBatch(t, batch.None, clientRecord{key: "key", value: "value"})
+	b, _, err := Stage(nil, src, plan())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +318,8 @@ func TestDamageToAStagedRecordIsSeen(t *testing.T) {
 func TestANewerDecisionIsRefusedByName(t *testing.T) {
 	rec := Decision{}.append([]byte{0, 0}, 1)
 	rec[len(rec)-decisionBytes] = 2
-	if _, err := decisionOf(rec); !errors.Is(err, ErrBadDecision) || !strings.Contains(err.Error(), "version 2") {
+	_, err := decisionOf(rec)
+	if !errors.Is(err, ErrBadDecision) || !strings.Contains(err.Error(), "version 2") {
 		t.Fatalf("err = %v", err)
 	}
 }
@@ -344,7 +355,8 @@ func BenchmarkStage(b *testing.B) {
 			var records []clientRecord
 			for range 1000 {
 				records = append(records, clientRecord{
-					value: strings.Repeat("x", 100), headers: []batch.Header{tsHeader(testNow + 60_000)},
+					value:   strings.Repeat("x", 100),
+					headers: []batch.Header{tsHeader(testNow + 60_000)},
 				})
 			}
 			src := clientBatch(b, c, records...)

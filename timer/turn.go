@@ -37,6 +37,7 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 	if now+backStepMax < t.near.now {
 		t.rewinding = true
 	}
+	t.near.advance(now)
 	worked, err = s.follow()
 	if err != nil {
 		return worked, err
@@ -52,7 +53,6 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 		s.stats.rewinds.Add(1)
 		worked = true
 	}
-	t.near.advance(s.wheelTime(now))
 	for range deliveriesMax {
 		loaded, err := s.load(now)
 		if err != nil {
@@ -225,7 +225,6 @@ func (s *Schedule) load(now UnixMs) (worked bool, err error) {
 		return false, err
 	}
 	n.loaded(last, next, taken == limit, horizon)
-	n.sortReady()
 	return taken > 0, nil
 }
 
@@ -285,10 +284,4 @@ func (s *Schedule) nextWake(now UnixMs) UnixMs {
 		wake = min(wake, f.until)
 	}
 	return wake
-}
-
-// wheelTime is the time to which the wheel may turn: the last whole tick.
-func (s *Schedule) wheelTime(now UnixMs) UnixMs {
-	tick := UnixMs(s.o.TickMs)
-	return now - now%tick
 }
