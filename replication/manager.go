@@ -117,6 +117,9 @@ func (m *Manager) open() error {
 	if err := m.purgeDeleted(); err != nil {
 		return err
 	}
+	if err := m.sweepStrays(); err != nil {
+		return err
+	}
 	m.openTopics()
 	m.image.Store(m.store.Image())
 	m.startSchedules()

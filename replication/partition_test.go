@@ -423,3 +423,16 @@ func TestDamageTakesOnePartitionOffline(t *testing.T) {
 		t.Fatalf("another partition is out of service too: %v", err)
 	}
 }
+
+func TestStrayFoldersOfACrashAreRemoved(t *testing.T) {
+	n := startNode(t)
+	stray := n.partitionDir(metadata.TopicID{1}, 0)
+	if err := n.fs.MkdirAll(stray, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n.restart()
+	names, err := n.fs.List("/data/topics")
+	if err != nil || len(names) != 1 {
+		t.Fatalf("folders are %v, %v; want only the topic's", names, err)
+	}
+}

@@ -186,3 +186,30 @@ func (m *Manager) purgeDeleted() error {
 	}
 	return nil
 }
+
+// sweepStrays removes the empty folders that a crash left between making them and the command that
+// creates their topic. A folder with something in it is never removed unless a topic was deleted.
+func (m *Manager) sweepStrays() error {
+	dir := m.o.FS.PathJoin(m.o.DataDir, topicsDir)
+	names, err := m.o.FS.List(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	known := map[string]bool{}
+	for _, t := range m.store.Image().Topics() {
+		for i := range t.Partitions {
+			known[m.partitionDir(t.ID, int32(i))] = true
+		}
+	}
+	for _, name := range names {
+		path := m.o.FS.PathJoin(dir, name)
+		if known[path] {
+			continue
+		}
+		if err := m.o.FS.Remove(path); err != nil {
+			m.o.Logger.Warn("this folder belongs to no topic and is left alone",
+				zap.String("folder", path), zap.Error(err))
+		}
+	}
+	return nil
+}
