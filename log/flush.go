@@ -219,6 +219,15 @@ func (l *Log) syncTables() error {
 	return nil
 }
 
+// replaceNoteOwned is storeNoteOwned for a state that makes older ones untrue: it goes into both
+// slots of the checkpoints, so that the damage of one sector does not bring an older one back.
+func (l *Log) replaceNoteOwned(state noteState) error {
+	if err := l.storeNoteOwned(state); err != nil {
+		return err
+	}
+	return l.storeNoteOwned(state)
+}
+
 // storeNoteOwned makes the state durable and shows it. The caller owns flushing.
 func (l *Log) storeNoteOwned(state noteState) error {
 	if err := l.flushing.note.write(state, true); err != nil {

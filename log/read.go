@@ -138,8 +138,13 @@ func wholeBatches(s *segment, p []byte, at place, bound Offset) (int, Offset, er
 	used := 0
 	for at.offset < bound {
 		b, _, err := batch.Next(p[used:])
-		if errors.Is(err, batch.ErrShort) {
-			break // cut by the limit
+		if errors.Is(err, batch.ErrShort) { // cut by the limit, unless its length lies
+			if h := batch.Batch(p[used:]); len(h) >= batch.HeaderBytes {
+				if err := checkHeader(h, at, s.size.Load()); err != nil {
+					return 0, at.offset, s.corrupt(at.pos, err)
+				}
+			}
+			break
 		}
 		if err == nil {
 			err = checkBatch(b, at.offset)

@@ -77,7 +77,7 @@ func (l *Log) AdvanceStart(to Offset) error {
 	if first := set.list[gone].base; state.recovery.segment < first {
 		state.recovery = point{offset: first, segment: first, maxTime: noTime, firstTime: noTime}
 	}
-	if err := l.storeNoteOwned(state); err != nil {
+	if err := l.replaceNoteOwned(state); err != nil {
 		return err
 	}
 	return l.dropOldest(gone)

@@ -53,7 +53,7 @@ func (l *Log) lowerNote(cut point) error {
 		state.recovery = cut
 	}
 	l.flushed.Store(int64(state.flushed))
-	return l.storeNoteOwned(state)
+	return l.replaceNoteOwned(state)
 }
 
 // truncateLocked removes the bytes. Readers that fail meanwhile see truncations change and read
