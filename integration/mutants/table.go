@@ -10,4 +10,18 @@ type hunt struct {
 }
 
 // hunts names a test for every fault of mutant.All. A fault without a row fails the run.
-var hunts = []hunt{}
+var hunts = []hunt{
+	{mutant.NoFsync, "log", "TestModel"},
+	{mutant.AckBeforeFsync, "replication", "TestAckWaitsForTheFlush"},
+	{mutant.NoDirSync, "log", "TestModel"},
+	{mutant.NoGate, "replication", "TestGateHoldsAProducerThatChangesLogs"},
+	{mutant.DueNowBeforeStagingHW, "timer", "TestNothingIsDeliveredBeforeItsStagingIsDurable"},
+	{mutant.NoDedupe, "replication", "TestWindowJudges"},
+	{mutant.DuplicateBeforeDurable, "replication", "TestAckWaitsForTheFlush"},
+	{mutant.NoSettlements, "timer", "TestADeliveryThatAgedOutIsNotRepeated"},
+	{mutant.IndexAboveHW, "timer", "TestTheIndexFollowsTheHighWatermarksOnly"},
+	{mutant.EpochNotRaised, "integration", "TestEpochRisesAtEveryStart"},
+	{mutant.ReplayFromZero, "timer", "TestADeliveryThatAgedOutIsNotRepeated"},
+	{mutant.DeliverEarly, "timer", "TestOneMillisecondBeforeNothingAtDueEverything"},
+	{mutant.HWAheadOfFlushed, "replication", "TestAckWaitsForTheFlush"},
+}
