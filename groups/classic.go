@@ -81,9 +81,10 @@ func newGroup(e *env, id string, now clock.UnixMs) *group {
 	}
 }
 
-// isVoid says that nothing is lost when the group is forgotten.
+// isVoid says that nothing is lost when the group is forgotten. A group whose record
+// was refused by the log stays: under its name generations must not start anew.
 func (g *group) isVoid() bool {
-	return g.state == Empty && !g.stored && g.undecided == 0 &&
+	return g.state == Empty && !g.stored && g.saved == g.revision && g.undecided == 0 &&
 		len(g.pending) == 0 && g.offsets.count == 0
 }
 

@@ -7,34 +7,59 @@ import (
 	"time"
 )
 
+var joinErrors = map[string]struct {
+	change func(r *JoinRequest)
+	want   error
+}{
+	"no group id": {func(r *JoinRequest) { r.GroupID = "" }, ErrInvalidGroupID},
+	"long group id": {func(r *JoinRequest) {
+		r.GroupID = strings.Repeat("g", 40000)
+	}, ErrInvalidGroupID},
+	"session too short": {func(r *JoinRequest) {
+		r.SessionTimeout = 6*time.Second - 1
+	}, ErrInvalidSessionTimeout},
+	"session too long": {func(r *JoinRequest) {
+		r.SessionTimeout = 30*time.Minute + 1
+	}, ErrInvalidSessionTimeout},
+	"other type": {func(r *JoinRequest) {
+		r.ProtocolType = "connect"
+	}, ErrInconsistentGroupProtocol},
+	"other protocol": {func(r *JoinRequest) {
+		r.Protocols[0].Name = "sticky"
+	}, ErrInconsistentGroupProtocol},
+	"no protocol": {func(r *JoinRequest) {
+		r.Protocols = nil
+	}, ErrInconsistentGroupProtocol},
+	"unknown member": {func(r *JoinRequest) { r.MemberID = "nobody" }, ErrUnknownMember},
+	"unknown instance": {func(r *JoinRequest) {
+		r.MemberID, r.InstanceID = "x", ptr("i")
+	}, ErrUnknownMember},
+	"new group, an id": {func(r *JoinRequest) {
+		r.GroupID, r.MemberID = "other", "x"
+	}, ErrUnknownMember},
+	"new group, no type": {func(r *JoinRequest) {
+		r.GroupID, r.ProtocolType = "other", ""
+	}, ErrInconsistentGroupProtocol},
+	"big subscription": {func(r *JoinRequest) {
+		r.Protocols[0].Metadata = make([]byte, MemberBytesMaxDefault)
+	}, ErrLimit},
+	"long instance": {func(r *JoinRequest) {
+		r.InstanceID = ptr(strings.Repeat("i", 250))
+	}, ErrLimit},
+	"long protocol name": {func(r *JoinRequest) {
+		r.Protocols[0].Name = strings.Repeat("p", 40000)
+	}, ErrLimit},
+	"long client id": {func(r *JoinRequest) {
+		r.ClientID = strings.Repeat("c", 40000)
+	}, ErrLimit},
+	"known id required": {func(r *JoinRequest) {
+		r.RequireKnownMember = true
+	}, ErrMemberIDRequired},
+	"group of two is full": {func(r *JoinRequest) {}, ErrGroupMaxSizeReached},
+}
+
 func TestJoinErrors(t *testing.T) {
-	tests := map[string]struct {
-		change func(r *JoinRequest)
-		want   error
-	}{
-		"no group id":        {func(r *JoinRequest) { r.GroupID = "" }, ErrInvalidGroupID},
-		"long group id":      {func(r *JoinRequest) { r.GroupID = strings.Repeat("g", 40000) }, ErrInvalidGroupID},
-		"session too short":  {func(r *JoinRequest) { r.SessionTimeout = 6*time.Second - 1 }, ErrInvalidSessionTimeout},
-		"session too long":   {func(r *JoinRequest) { r.SessionTimeout = 30*time.Minute + 1 }, ErrInvalidSessionTimeout},
-		"other type":         {func(r *JoinRequest) { r.ProtocolType = "connect" }, ErrInconsistentGroupProtocol},
-		"other protocol":     {func(r *JoinRequest) { r.Protocols[0].Name = "sticky" }, ErrInconsistentGroupProtocol},
-		"no protocol":        {func(r *JoinRequest) { r.Protocols = nil }, ErrInconsistentGroupProtocol},
-		"unknown member":     {func(r *JoinRequest) { r.MemberID = "nobody" }, ErrUnknownMember},
-		"unknown instance":   {func(r *JoinRequest) { r.MemberID, r.InstanceID = "x", ptr("i") }, ErrUnknownMember},
-		"new group, an id":   {func(r *JoinRequest) { r.GroupID, r.MemberID = "other", "x" }, ErrUnknownMember},
-		"new group, no type": {func(r *JoinRequest) { r.GroupID, r.ProtocolType = "other", "" }, ErrInconsistentGroupProtocol},
-		"big subscription": {func(r *JoinRequest) {
-			r.Protocols[0].Metadata = make([]byte, MemberBytesMaxDefault)
-		}, ErrLimit},
-		"long instance": {func(r *JoinRequest) { r.InstanceID = ptr(strings.Repeat("i", 250)) }, ErrLimit},
-		"long protocol name": {func(r *JoinRequest) {
-			r.Protocols[0].Name = strings.Repeat("p", 40000)
-		}, ErrLimit},
-		"long client id":       {func(r *JoinRequest) { r.ClientID = strings.Repeat("c", 40000) }, ErrLimit},
-		"known id required":    {func(r *JoinRequest) { r.RequireKnownMember = true }, ErrMemberIDRequired},
-		"group of two is full": {func(r *JoinRequest) {}, ErrGroupMaxSizeReached},
-	}
-	for name, tt := range tests {
+	for name, tt := range joinErrors {
 		t.Run(name, func(t *testing.T) {
 			full := tt.want == ErrGroupMaxSizeReached
 			inWorld(t, func(o *Options) {
@@ -206,9 +231,11 @@ func TestRejoin(t *testing.T) {
 		change    func(r *JoinRequest)
 		rebalance bool
 	}{
-		"follower, nothing new":  {1, func(*JoinRequest) {}, false},
-		"follower, other topics": {1, func(r *JoinRequest) { r.Protocols[0].Metadata = subscription("x") }, true},
-		"leader wants one":       {0, func(*JoinRequest) {}, true},
+		"follower, nothing new": {1, func(*JoinRequest) {}, false},
+		"follower, other topics": {1, func(r *JoinRequest) {
+			r.Protocols[0].Metadata = subscription("x")
+		}, true},
+		"leader wants one": {0, func(*JoinRequest) {}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -199,7 +199,8 @@ func isDue(deadline, now time.Time) bool { return !deadline.IsZero() && !deadlin
 // expireSessions removes the members that were silent for too long.
 func (g *group) expireSessions(fx *effects) {
 	for _, m := range append([]*member(nil), g.members...) {
-		// An earlier one of them may have completed a rebalance, which drops members too.
+		// Looked at one by one: the end of one may complete a rebalance, and that changes
+		// what is expected of the others.
 		if g.byID[m.id] != m || !m.expectsHeartbeat() || !isDue(m.deadline, fx.now) {
 			continue
 		}

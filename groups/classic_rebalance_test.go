@@ -134,14 +134,20 @@ func TestSyncErrors(t *testing.T) {
 		change func(r *SyncRequest)
 		want   error
 	}{
-		"good":             {func(*SyncRequest) {}, nil},
-		"good, with names": {func(r *SyncRequest) { r.ProtocolType, r.Protocol = ptr("consumer"), ptr("range") }, nil},
-		"no group id":      {func(r *SyncRequest) { r.GroupID = "" }, ErrInvalidGroupID},
-		"no group":         {func(r *SyncRequest) { r.GroupID = "x" }, ErrUnknownMember},
-		"unknown member":   {func(r *SyncRequest) { r.MemberID = "x" }, ErrUnknownMember},
-		"old generation":   {func(r *SyncRequest) { r.Generation-- }, ErrIllegalGeneration},
-		"other protocol":   {func(r *SyncRequest) { r.Protocol = ptr("x") }, ErrInconsistentGroupProtocol},
-		"other type":       {func(r *SyncRequest) { r.ProtocolType = ptr("x") }, ErrInconsistentGroupProtocol},
+		"good": {func(*SyncRequest) {}, nil},
+		"good, with names": {func(r *SyncRequest) {
+			r.ProtocolType, r.Protocol = ptr("consumer"), ptr("range")
+		}, nil},
+		"no group id":    {func(r *SyncRequest) { r.GroupID = "" }, ErrInvalidGroupID},
+		"no group":       {func(r *SyncRequest) { r.GroupID = "x" }, ErrUnknownMember},
+		"unknown member": {func(r *SyncRequest) { r.MemberID = "x" }, ErrUnknownMember},
+		"old generation": {func(r *SyncRequest) { r.Generation-- }, ErrIllegalGeneration},
+		"other protocol": {func(r *SyncRequest) {
+			r.Protocol = ptr("x")
+		}, ErrInconsistentGroupProtocol},
+		"other type": {func(r *SyncRequest) {
+			r.ProtocolType = ptr("x")
+		}, ErrInconsistentGroupProtocol},
 		"big assignment": {func(r *SyncRequest) {
 			r.Assignments = []Assignment{{"m", make([]byte, MemberBytesMaxDefault+1)}}
 		}, ErrLimit},
@@ -242,11 +248,76 @@ func TestMemberJoinsWhileAssignmentIsStored(t *testing.T) {
 			GroupID: "g", MemberID: lead.MemberID, Generation: 1,
 			Assignments: []Assignment{{lead.MemberID, []byte("all")}},
 		})
-		w.join(joinRequest("g", ""))
+		late := w.join(joinRequest("g", ""))
 		wantErr(t, ls.get().Err, ErrRebalanceInProgress)
+		w.wantState("g", PreparingRebalance)
+		again := w.join(joinRequest("g", lead.MemberID))
+		if r := again.get(); r.Err != nil || r.Generation != 2 || late.get().Generation != 2 {
+			t.Fatalf("got %+v", r)
+		}
 		w.log.set(false, nil, nil)
 		w.settle()
-		w.wantState("g", PreparingRebalance)
+		w.wantState("g", CompletingRebalance)
+	})
+}
+
+// TestLeaderSyncsTwice: a retry while the assignment is being stored changes nothing.
+func TestLeaderSyncsTwice(t *testing.T) {
+	inWorld(t, func(o *Options) { o.InitialRebalanceDelay = -1 }, func(w *world) {
+		m := w.join(joinRequest("g", "")).get()
+		w.log.set(true, nil, nil)
+		r := SyncRequest{
+			GroupID: "g", MemberID: m.MemberID, Generation: 1,
+			Assignments: []Assignment{{m.MemberID, []byte("first")}},
+		}
+		first := w.sync(r)
+		r.Assignments = []Assignment{{m.MemberID, []byte("second")}}
+		second := w.sync(r)
+		wantErr(t, first.get().Err, ErrRebalanceInProgress)
+		w.log.set(false, nil, nil)
+		if got := second.get(); got.Err != nil || string(got.Assignment) != "first" {
+			t.Errorf("got %+v", got)
+		}
+		if n := len(w.log.mu.records); n != 1 {
+			t.Errorf("%d records are stored", n)
+		}
+	})
+}
+
+// TestRefusedRecordIsSavedAgain: the disk was full when the group became empty.
+func TestRefusedRecordIsSavedAgain(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		m := w.stable("g", 1)[0]
+		r := commitRequest("g", 1)
+		r.MemberID, r.Generation = m.MemberID, m.Generation
+		w.mustCommit(r)
+		w.log.set(false, errors.New("no space"), nil)
+		w.advance(session)
+		w.wantState("g", Empty)
+		w.advance(OffsetRetentionCheckDefault) // still no space
+		w.log.set(false, nil, nil)
+		w.advance(OffsetRetentionCheckDefault)
+		w.restart()
+		w.wantState("g", Empty)
+		if g := w.group("g"); g.generation != 2 {
+			t.Errorf("generation %d", g.generation)
+		}
+	})
+}
+
+// TestRefusedGroupIsNotForgotten: it holds nothing, but its generations have been told.
+func TestRefusedGroupIsNotForgotten(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.log.set(false, errors.New("no space"), nil)
+		w.join(joinRequest("g", ""))
+		w.advance(3 * time.Second)
+		w.advance(session)
+		w.wantState("g", Empty)
+		c := w.join(joinRequest("g", ""))
+		w.advance(3 * time.Second)
+		if r := c.get(); r.Generation != 3 {
+			t.Errorf("got %+v", r)
+		}
 	})
 }
 

@@ -182,6 +182,32 @@ func TestStaticMemberKeepsItsPlaceInARebalance(t *testing.T) {
 	})
 }
 
+// TestAbsentStaticLeaderLosesTheLead, also over a restart.
+func TestAbsentStaticLeaderLosesTheLead(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		r0 := staticJoin(0)
+		r0.SessionTimeout = time.Minute
+		a, b := w.join(r0), w.join(joinRequest("g", ""))
+		w.advance(6 * time.Second)
+		w.syncAll("g", []JoinResponse{a.get(), b.get()})
+		r := joinRequest("g", b.get().MemberID)
+		r.Protocols[0].Metadata = subscription("x")
+		c := w.join(r)
+		w.advance(rebalance)
+		got := c.get()
+		if got.Err != nil || got.Leader != got.MemberID || len(got.Members) != 2 {
+			t.Fatalf("got %+v", got)
+		}
+		wantErr(t, w.sync(SyncRequest{
+			GroupID: "g", MemberID: got.MemberID, Generation: 2,
+		}).get().Err, nil)
+		w.restart()
+		if g := w.group("g"); g.leader != got.MemberID || len(g.members) != 2 {
+			t.Errorf("%s leads %d members", g.leader, len(g.members))
+		}
+	})
+}
+
 // TestOnlyAbsentStaticMembers: a rebalance that nobody joins waits for the sessions.
 func TestOnlyAbsentStaticMembers(t *testing.T) {
 	inWorld(t, nil, func(w *world) {

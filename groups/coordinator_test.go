@@ -118,7 +118,8 @@ func TestListAndDescribe(t *testing.T) {
 		if d.State != "PreparingRebalance" || d.Protocol != "" || d.Members[0].Metadata != nil {
 			t.Errorf("described %+v", d)
 		}
-		if got := w.c.Metrics(); got.Groups["Empty"] != 1 || got.Groups["PreparingRebalance"] != 1 ||
+		got := w.c.Metrics()
+		if got.Groups["Empty"] != 1 || got.Groups["PreparingRebalance"] != 1 ||
 			got.Members != 2 || got.Offsets != 1 || got.Rebalances != 1 || got.Commits != 1 {
 			t.Errorf("metrics %+v", got)
 		}
@@ -266,5 +267,42 @@ func TestManyShards(t *testing.T) {
 			}
 		}
 		w.close()
+	})
+}
+
+// TestMembersFindBackAfterRestart: they have a session timeout to be heard of.
+func TestMembersFindBackAfterRestart(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		members := w.stable("g", 2)
+		w.advance(session - time.Second)
+		w.restart()
+		w.advance(session - time.Second)
+		wantErr(t, w.heartbeat("g", members[0]), nil)
+		s := w.sync(SyncRequest{GroupID: "g", MemberID: members[0].MemberID, Generation: 1})
+		if r := s.get(); r.Err != nil || string(r.Assignment) != members[0].MemberID {
+			t.Errorf("got %+v", r)
+		}
+		w.advance(time.Second)
+		wantErr(t, w.heartbeat("g", members[1]), ErrUnknownMember)
+		wantErr(t, w.heartbeat("g", members[0]), ErrRebalanceInProgress)
+	})
+}
+
+// TestSmallerLimitAfterRestart: a group above it has to gather anew.
+func TestSmallerLimitAfterRestart(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		members := w.stable("g", 3)
+		w.o.GroupMaxSize = 2
+		w.restart()
+		var calls []*call[JoinResponse]
+		for _, m := range members {
+			calls = append(calls, w.join(joinRequest("g", m.MemberID)))
+		}
+		wantErr(t, calls[2].get().Err, ErrGroupMaxSizeReached)
+		for _, c := range calls[:2] {
+			if r := c.get(); r.Err != nil || r.Generation != 2 {
+				t.Errorf("got %+v", r)
+			}
+		}
 	})
 }

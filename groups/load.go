@@ -67,7 +67,8 @@ func (s *shard) load() error {
 		g.loaded(&fx)
 	}
 	s.settleLocked(&fx)
-	invariant.Check(len(fx.answers) == 0, "a replayed group has %d parked requests", len(fx.answers))
+	invariant.Check(len(fx.answers) == 0,
+		"a replayed group has %d parked requests", len(fx.answers))
 	s.env.log.Debug("groups loaded", zap.Int32("shard", s.partition),
 		zap.Int("groups", len(groups)), zap.Duration("took", fx.now.Sub(began)))
 	return nil

@@ -67,6 +67,7 @@ type actor struct {
 	lead     []JoinMember // who to assign to, if it leads
 	join     *call[JoinResponse]
 	sync     *call[SyncResponse]
+	syncGen  int32 // the generation the sync was sent for
 }
 
 // owner is how the oracle names who got a partition: a static member keeps its
@@ -191,7 +192,7 @@ func (m *model) goOn(a *actor) {
 			})
 		}
 		r.Assignments = mergeAssignments(r.Assignments)
-		a.sync = newCall[SyncResponse](m.w.t)
+		a.sync, a.syncGen = newCall[SyncResponse](m.w.t), a.gen
 		m.w.c.Sync(r, a.sync.reply)
 	default:
 		r := joinRequest(a.group, a.id)
@@ -370,11 +371,12 @@ func (m *model) assigned(a *actor, r SyncResponse) {
 	}
 	m.synced++
 	tr := m.truths[a.group]
-	tr.durable = max(tr.durable, a.gen)
+	tr.durable = max(tr.durable, a.syncGen)
 	for _, p := range r.Assignment {
-		k := [2]int32{a.gen, int32(p)}
+		k := [2]int32{a.syncGen, int32(p)}
 		if was, ok := tr.owners[k]; ok && was != a.owner() {
-			m.fail("partition %d of generation %d went to %s and to %s", p, a.gen, was, a.owner())
+			m.fail("partition %d of generation %d went to %s and to %s",
+				p, a.syncGen, was, a.owner())
 		}
 		tr.owners[k] = a.owner()
 	}

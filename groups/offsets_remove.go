@@ -67,7 +67,7 @@ func (g *group) die(fx *effects, then func(fx *effects, err error)) {
 	g.storeTombstones(fx, records, func(fx *effects, err error) {
 		fx.touch(g)
 		if err == nil {
-			g.stored = false
+			g.stored, g.saved = false, g.revision
 		}
 		// Without a record and without offsets an Empty group is forgotten by its shard.
 		g.transition(Empty, since)

@@ -96,6 +96,26 @@ func TestRetentionSparesWhatIsConsumed(t *testing.T) {
 	})
 }
 
+// TestRetentionSparesWhatIsBeingCommitted: the old offset is over its time, the new one
+// is on its way to the disk.
+func TestRetentionSparesWhatIsBeingCommitted(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.mustCommit(commitRequest("g", 1))
+		w.advance(7*day - time.Second)
+		w.log.set(true, nil, nil)
+		c := w.commit(commitRequest("g", 2))
+		w.advance(2 * OffsetRetentionCheckDefault)
+		w.log.set(false, nil, nil)
+		wantErr(t, c.get().Err, nil)
+		for range 2 {
+			if got := w.offset("g", "orders", 0); got != 2 {
+				t.Fatalf("offset is %d", got)
+			}
+			w.restart()
+		}
+	})
+}
+
 // TestEmptyGroupWithoutOffsetsGoes at the next check.
 func TestEmptyGroupWithoutOffsetsGoes(t *testing.T) {
 	inWorld(t, nil, func(w *world) {

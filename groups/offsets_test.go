@@ -38,65 +38,90 @@ func (w *world) offset(group, topic string, partition int32) int64 {
 	return r.Topics[0].Partitions[0].Offset
 }
 
+// prepared is a group in some state, and a member's view of it.
+type prepared struct {
+	group      string
+	member     string
+	generation int32
+}
+
+func noGroup(*world) prepared { return prepared{"g", "", -1} }
+
+func stableGroup(w *world) prepared {
+	m := w.stable("g", 2)
+	return prepared{"g", m[1].MemberID, 1}
+}
+
+func preparingGroup(w *world) prepared {
+	p := stableGroup(w)
+	w.join(joinRequest("g", w.group("g").leader))
+	return p
+}
+
+func completingGroup(w *world) prepared {
+	a := w.join(joinRequest("g", ""))
+	w.advance(3 * time.Second)
+	return prepared{"g", a.get().MemberID, 1}
+}
+
+func emptyGroup(w *world) prepared {
+	p := stableGroup(w)
+	w.advance(session)
+	w.wantState("g", Empty)
+	return p
+}
+
+// asItIs and asSimple change a member's commit.
+func asItIs(*CommitRequest) {}
+
+func asSimple(r *CommitRequest) { r.MemberID, r.Generation = "", -1 }
+
+var commitErrors = map[string]struct {
+	prepare func(w *world) prepared
+	change  func(r *CommitRequest)
+	want    error
+}{
+	"simple, no group": {noGroup, asItIs, nil},
+	"simple, empty id": {noGroup, func(r *CommitRequest) { r.GroupID = "" }, nil},
+	"long group id": {noGroup, func(r *CommitRequest) {
+		r.GroupID = strings.Repeat("g", 40000)
+	}, ErrInvalidGroupID},
+	"member, no group": {noGroup, func(r *CommitRequest) {
+		r.Generation = 3
+	}, ErrIllegalGeneration},
+	"member, no group, v9": {noGroup, func(r *CommitRequest) {
+		r.Generation, r.CanTellGroupNotFound = 3, true
+	}, ErrGroupNotFound},
+	"member":          {stableGroup, asItIs, nil},
+	"simple, members": {stableGroup, asSimple, ErrUnknownMember},
+	"old generation": {stableGroup, func(r *CommitRequest) {
+		r.Generation = 0
+	}, ErrIllegalGeneration},
+	"id without generation": {stableGroup, func(r *CommitRequest) {
+		r.Generation = -1
+	}, ErrIllegalGeneration},
+	"stranger": {stableGroup, func(r *CommitRequest) {
+		r.MemberID = "x"
+	}, ErrUnknownMember},
+	"unknown instance": {stableGroup, func(r *CommitRequest) {
+		r.InstanceID = ptr("i")
+	}, ErrUnknownMember},
+	"members join":             {preparingGroup, asItIs, nil},
+	"assignment on its way":    {completingGroup, asItIs, ErrRebalanceInProgress},
+	"simple, members are gone": {emptyGroup, asSimple, nil},
+	"member that is gone":      {emptyGroup, asItIs, ErrUnknownMember},
+	"too many bytes": {noGroup, func(r *CommitRequest) {
+		for p := range int32(300) {
+			r.Topics[0].Partitions = append(r.Topics[0].Partitions, CommitPartition{
+				Partition: p, Metadata: strings.Repeat("m", 4096),
+			})
+		}
+	}, ErrCommitTooLarge},
+}
+
 // TestCommitErrors is the table of who may commit when.
 func TestCommitErrors(t *testing.T) {
-	type prepared struct {
-		group      string
-		member     string
-		generation int32
-	}
-	none := func(*world) prepared { return prepared{"g", "", -1} }
-	stable := func(w *world) prepared {
-		m := w.stable("g", 2)
-		return prepared{"g", m[1].MemberID, 1}
-	}
-	preparing := func(w *world) prepared {
-		p := stable(w)
-		w.join(joinRequest("g", w.group("g").leader))
-		return p
-	}
-	completing := func(w *world) prepared {
-		a := w.join(joinRequest("g", ""))
-		w.advance(3 * time.Second)
-		return prepared{"g", a.get().MemberID, 1}
-	}
-	empty := func(w *world) prepared {
-		p := stable(w)
-		w.advance(session)
-		w.wantState("g", Empty)
-		return p
-	}
-	same := func(*CommitRequest) {}
-	simple := func(r *CommitRequest) { r.MemberID, r.Generation = "", -1 }
-	tests := map[string]struct {
-		prepare func(w *world) prepared
-		change  func(r *CommitRequest)
-		want    error
-	}{
-		"simple, no group":         {none, same, nil},
-		"simple, empty id":         {none, func(r *CommitRequest) { r.GroupID = "" }, nil},
-		"long group id":            {none, func(r *CommitRequest) { r.GroupID = strings.Repeat("g", 40000) }, ErrInvalidGroupID},
-		"member, no group":         {none, func(r *CommitRequest) { r.Generation = 3 }, ErrIllegalGeneration},
-		"member, no group, v9":     {none, func(r *CommitRequest) { r.Generation, r.CanTellGroupNotFound = 3, true }, ErrGroupNotFound},
-		"member":                   {stable, same, nil},
-		"simple, members":          {stable, simple, ErrUnknownMember},
-		"old generation":           {stable, func(r *CommitRequest) { r.Generation = 0 }, ErrIllegalGeneration},
-		"id without generation":    {stable, func(r *CommitRequest) { r.Generation = -1 }, ErrIllegalGeneration},
-		"stranger":                 {stable, func(r *CommitRequest) { r.MemberID = "x" }, ErrUnknownMember},
-		"unknown instance":         {stable, func(r *CommitRequest) { r.InstanceID = ptr("i") }, ErrUnknownMember},
-		"members join":             {preparing, same, nil},
-		"assignment on its way":    {completing, same, ErrRebalanceInProgress},
-		"simple, members are gone": {empty, simple, nil},
-		"member that is gone":      {empty, same, ErrUnknownMember},
-		"too many bytes": {none, func(r *CommitRequest) {
-			for p := range int32(300) {
-				r.Topics[0].Partitions = append(r.Topics[0].Partitions, CommitPartition{
-					Partition: p, Metadata: strings.Repeat("m", 4096),
-				})
-			}
-		}, ErrCommitTooLarge},
-	}
-	for name, tt := range tests {
+	for name, tt := range commitErrors {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
 				p := tt.prepare(w)
@@ -223,9 +248,12 @@ func TestFetch(t *testing.T) {
 		}
 		id := TopicID{1}
 		r := commitRequest("g", 5)
-		r.Topics = append(r.Topics, CommitTopic{Topic: "a", TopicID: id, Partitions: []CommitPartition{
-			{Partition: 1, Offset: 9, LeaderEpoch: -1}, {Partition: 0, Offset: 8, LeaderEpoch: -1},
-		}})
+		r.Topics = append(r.Topics, CommitTopic{
+			Topic: "a", TopicID: id, Partitions: []CommitPartition{
+				{Partition: 1, Offset: 9, LeaderEpoch: -1},
+				{Partition: 0, Offset: 8, LeaderEpoch: -1},
+			},
+		})
 		w.mustCommit(r)
 		for _, restarted := range []bool{false, true} {
 			if restarted {
@@ -250,6 +278,7 @@ func TestFetch(t *testing.T) {
 				}
 			}
 		}
-		wantErr(t, w.c.Fetch(FetchRequest{GroupID: strings.Repeat("g", 40000)}).Err, ErrInvalidGroupID)
+		long := FetchRequest{GroupID: strings.Repeat("g", 40000)}
+		wantErr(t, w.c.Fetch(long).Err, ErrInvalidGroupID)
 	})
 }

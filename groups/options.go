@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -124,7 +125,7 @@ func (o *Options) EnsureDefaults() {
 // Validate refuses what cannot work, and says what would.
 func (o *Options) Validate() error {
 	if o.OpenLog == nil {
-		return fmt.Errorf("groups: OpenLog is nil; it must open the partitions of the offsets topic")
+		return errors.New("groups: OpenLog is nil; it must open partitions of the offsets topic")
 	}
 	if o.SessionTimeoutMin <= 0 || o.SessionTimeoutMin > o.SessionTimeoutMax {
 		return fmt.Errorf("groups: session timeout bounds are %v and %v; "+

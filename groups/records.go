@@ -113,7 +113,8 @@ func (g *group) metadataRecord(
 		v := kmsg.NewGroupMetadataValueMember()
 		v.MemberID, v.InstanceID = m.id, m.instanceID
 		v.ClientID, v.ClientHost = m.clientID, m.clientHost
-		v.RebalanceTimeoutMillis, v.SessionTimeoutMillis = toMillis(m.rebalance), toMillis(m.session)
+		v.RebalanceTimeoutMillis = toMillis(m.rebalance)
+		v.SessionTimeoutMillis = toMillis(m.session)
 		v.Subscription, v.Assignment = m.metadata(g.protocol), assignment
 		value.Members = append(value.Members, v)
 	}
