@@ -1,0 +1,115 @@
+package replication
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+// startFaulty is startNode over a disk that can be told to fail.
+func startFaulty(t *testing.T) (n *node, disk *vfs.Faulty, failures *[]error) {
+	t.Helper()
+	n = &node{t: t, fs: vfs.NewCrash(1), clock: clock.NewManual(time.UnixMilli(1_700_000_000_000))}
+	disk = vfs.NewFaulty(n.fs)
+	failures = new([]error)
+	m, err := Open(Options{
+		DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
+		OnFailure: func(err error) { *failures = append(*failures, err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Manager = m
+	n.topic, err = m.CreateTopic(TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, disk, failures
+}
+
+// TestFailedFsyncIsFinal: Linux reports a failed fsync once and then claims success. Nothing may be
+// acknowledged after it, whatever later calls return.
+func TestFailedFsyncIsFinal(t *testing.T) {
+	n, disk, failures := startFaulty(t)
+	before := n.append(n.batch(5, 0, rec{value: "kept"}))
+	n.idle()
+	n.wantAck(before, 0)
+	disk.Add(vfs.Fault{Op: vfs.OpSync, Glob: "*.log", Times: 1, Err: vfs.ErrIO})
+	lost := n.append(n.batch(5, 1, rec{value: "lost"}))
+	if err := n.CommitOnce(); err == nil {
+		t.Fatal("a failed fsync went unnoticed")
+	}
+	if len(*failures) != 1 {
+		t.Fatalf("OnFailure was called %d times, want once", len(*failures))
+	}
+	for range 3 {
+		if err := n.CommitOnce(); err == nil && lost.isDone() {
+			break
+		}
+	}
+	if lost.isDone() {
+		t.Fatal("a batch was acknowledged after its fsync had failed")
+	}
+	if _, err := n.try(n.batch(5, 2, rec{value: "later"}), nil); err == nil {
+		t.Fatal("a batch was taken after a failed fsync")
+	}
+	if hw := n.part().HighWatermark(); hw != 1 {
+		t.Fatalf("the high watermark is %d, want 1", hw)
+	}
+	n.powerCut()
+	n.wantValues("kept")
+}
+
+// TestFullDiskPasses: a full disk refuses the batch and nothing else; deliveries stay armed.
+func TestFullDiskPasses(t *testing.T) {
+	n, disk, failures := startFaulty(t)
+	n.append(n.batch(5, 0, rec{value: "kept"}))
+	n.append(n.batch(6, 0, rec{"due", at(100)}))
+	n.idle()
+	disk.SetFree(10)
+	for range 2 {
+		if _, err := n.try(n.batch(5, 1, rec{value: "refused"}), nil); !errors.Is(err, ErrStorage) {
+			t.Fatalf("a full disk gave %v, want ErrStorage", err)
+		}
+	}
+	n.clock.Advance(200 * time.Millisecond)
+	if _, err := n.DeliverOnce(); err != nil {
+		t.Fatalf("a delivery onto a full disk gave %v; it must stay armed", err)
+	}
+	n.wantValues("kept")
+	disk.SetFree(1 << 30)
+	ack := n.append(n.batch(5, 1, rec{value: "again"}))
+	n.clock.Advance(10 * time.Second) // Past any wait between tries.
+	n.idle()
+	n.wantAck(ack, 1)
+	n.wantValues("kept", "again", "due")
+	if len(*failures) != 0 {
+		t.Fatalf("a full disk ended the process: %v", *failures)
+	}
+	n.powerCut()
+	n.wantValues("kept", "again", "due")
+	if _, err := n.try(n.batch(5, 2, rec{value: "goes on"}), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWindowIgnoresWhatWasNotAppended: a refused batch may come again with the same sequence.
+func TestWindowIgnoresWhatWasNotAppended(t *testing.T) {
+	n, disk, _ := startFaulty(t)
+	n.append(n.batch(5, 0, rec{value: "0"}))
+	n.idle()
+	disk.SetFree(10)
+	b := n.batch(5, 1, rec{value: "1"})
+	if _, err := n.try(b, nil); !errors.Is(err, ErrStorage) {
+		t.Fatalf("got %v", err)
+	}
+	disk.SetFree(1 << 30)
+	ack := n.append(b)
+	n.idle()
+	n.wantAck(ack, batch.Offset(1))
+	n.wantValues("0", "1")
+}
