@@ -131,3 +131,6 @@ func checkDense(t testing.TB, l *Log) {
 		t.Fatalf("Read, Batches and Headers differ:\n%v\n%v\n%v", seen, scanned, headers)
 	}
 }
+
+// lastOffset returns the last offset of the batch at the beginning of p.
+func lastOffset(p []byte) Offset { return batch.Batch(p).LastOffset() }

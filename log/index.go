@@ -19,7 +19,7 @@ func (l *Log) locate(s *segment, o, end Offset) (place, error) {
 		}
 	}
 	at, err := l.locateByIndex(s, o, end)
-	if !errors.Is(err, errBadIndex) {
+	if !errors.Is(err, errBadIndex) || l.truncating() {
 		return at, err
 	}
 	l.o.Logger.Warn("rebuilding a damaged index", zap.String("segment", s.path), zap.Error(err))
@@ -28,6 +28,9 @@ func (l *Log) locate(s *segment, o, end Offset) (place, error) {
 	}
 	return l.locateByIndex(s, o, end)
 }
+
+// truncating says that Truncate is changing bytes, so that an index that seems to lie may not.
+func (l *Log) truncating() bool { return l.truncations.Load()%2 == 1 }
 
 // tryHint believes the hint if the batch it names begins there.
 func (l *Log) tryHint(s *segment, at place, end Offset) (place, bool) {
@@ -179,7 +182,7 @@ func (l *Log) pointBehind(s *segment, at place) (p point, err error) {
 // before the first one that passes.
 func (l *Log) searchTimes(s *segment, pass func(e entry) bool) (i int, before entry, err error) {
 	i, before, err = s.times.search(pass)
-	if !errors.Is(err, errBadIndex) {
+	if !errors.Is(err, errBadIndex) || l.truncating() {
 		return i, before, err
 	}
 	l.o.Logger.Warn("rebuilding a damaged index", zap.String("segment", s.path), zap.Error(err))

@@ -103,32 +103,16 @@ func (r *recovery) resume(s *segment, pos int64) error {
 	if err != nil {
 		return err
 	}
+	at.pos = pos
+	r.l.resumeLocked(s, at)
 	if whole && wholeTimes {
-		return r.l.resumeLocked(s, point{
-			offset: r.next, pos: pos, maxTime: at.maxTime, firstTime: at.firstTime,
-			indexEntries: at.indexEntries, timeEntries: at.timeEntries,
-		})
+		return nil
 	}
 	// The checkpoint had synced other entries than there are: the file was deleted or cut, or it
 	// was rebuilt while the log was open, which may give it another number of entries.
 	r.l.o.Logger.Warn("rebuilding an index that is not as it was noted", zap.String("segment", s.path))
 	s.end.Store(int64(r.next)) // as far as there is anything to index yet
-	if err := r.l.rebuildQuiet(s); err != nil {
-		return err
-	}
-	n, err := s.index.len()
-	if err != nil {
-		return err
-	}
-	k, err := s.times.len()
-	if err != nil {
-		return err
-	}
-	// rebuildQuiet has sealed the time table; the seal is as good as any entry.
-	return r.l.resumeLocked(s, point{
-		offset: r.next, pos: pos, maxTime: UnixMs(s.maxTime.Load()), firstTime: at.firstTime,
-		indexEntries: n, timeEntries: k,
-	})
+	return r.l.rebuildQuiet(s)
 }
 
 // scanSegment takes all batches from pos on that are intact and the ones expected. damage says

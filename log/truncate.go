@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -88,7 +89,8 @@ func (l *Log) truncateLocked(cut point) error {
 		return err
 	}
 	l.dropDirtyLocked(s)
-	if err := l.resumeLocked(s, cut); err != nil {
+	l.resumeLocked(s, cut)
+	if err := s.cutTables(cut.offset); err != nil {
 		return err
 	}
 	history := l.epochs.Load()
@@ -110,8 +112,31 @@ func (l *Log) dropDirtyLocked(s *segment) {
 	s.tail.dirty = false
 }
 
+// cutTables removes the entries behind the new end. It searches for them, because a reader may
+// have had the tables rebuilt since the cut was chosen; damaged ones are emptied, which costs the
+// next reader a longer walk or a rebuild.
+func (s *segment) cutTables(end Offset) error {
+	rel := uint32(end - s.base)
+	if err := cutTable(s.index, func(e entry) bool { return e.key >= int64(end) }); err != nil {
+		return err
+	}
+	return cutTable(s.times, func(e entry) bool { return e.value > rel })
+}
+
+// cutTable removes the entries that pass.
+func cutTable(t *table, behind func(e entry) bool) error {
+	n, _, err := t.search(behind)
+	if errors.Is(err, errBadIndex) {
+		n, err = 0, nil
+	}
+	if err != nil {
+		return err
+	}
+	return t.truncate(n)
+}
+
 // resumeLocked makes a segment the active one again, as it was at the point.
-func (l *Log) resumeLocked(s *segment, p point) error {
+func (l *Log) resumeLocked(s *segment, p point) {
 	s.hint.Store(nil)
 	s.maxTime.Store(int64(p.maxTime))
 	s.maxKnown.Store(true)
@@ -123,8 +148,4 @@ func (l *Log) resumeLocked(s *segment, p point) error {
 	if p.pos == 0 {
 		s.tail.indexed = 0
 	}
-	if err := s.index.truncate(p.indexEntries); err != nil {
-		return err
-	}
-	return s.times.truncate(p.timeEntries)
 }
