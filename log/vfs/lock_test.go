@@ -39,6 +39,17 @@ func TestLockDir(t *testing.T) {
 	})
 }
 
+// TestLockFileOfADeadProcess finds the file as a killed process has left it.
+func TestLockFileOfADeadProcess(t *testing.T) {
+	c := NewCrash(1)
+	must(t, writeText(c, "/LOCK", "pid 123456789\nstarted 2020-01-01T00:00:00Z\nmore of it\n"))
+	_, err := LockDir(c, "/", Holder{Pid: 5, Started: time.Unix(0, 0)})
+	must(t, err)
+	if got := contentOf(t, c, "/LOCK"); got != "pid 5\nstarted 1970-01-01T00:00:00Z\n" {
+		t.Errorf("the file says %q", got)
+	}
+}
+
 func TestLockFileThatSaysNothing(t *testing.T) {
 	for _, text := range []string{"", "pid many\nstarted soon\n", "\xff\xff", "pid"} {
 		c := NewCrash(1)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/chronosdb/chronosdb/log/invariant"
 )
 
 // idBytes begin every file of the model test and say which one it is. They are synced when the
@@ -292,7 +294,11 @@ func (m *modelTest) adopt(c *Crash) {
 func TestRandomModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	for run := range uint64(30) {
+	runs := uint64(30)
+	if invariant.Enabled { // the race detector takes ten times as long
+		runs = 5
+	}
+	for run := range runs {
 		rng := rand.New(rand.NewPCG(seed, run))
 		m := &modelTest{t: t, rng: rng, dirs: []string{"/a", "/b", "/c"}}
 		c := NewCrash(rng.Uint64())

@@ -83,6 +83,25 @@ func writePebble(t *testing.T, db *pebble.DB, rng *rand.Rand, from, n int) (sync
 	return synced
 }
 
+// TestPebbleOnEveryFS closes and reopens a database, and finds it locked in between.
+func TestPebbleOnEveryFS(t *testing.T) {
+	everyFS(t, func(t *testing.T, fsys FS, dir string) {
+		name := fsys.PathJoin(dir, "index")
+		db := openPebble(t, fsys, name)
+		writePebble(t, db, rand.New(rand.NewPCG(1, 1)), 0, 500)
+		opts := &pebble.Options{FS: fsys, Logger: quietLogger{t}}
+		if _, err := pebble.Open(name, opts); !errors.Is(err, ErrLocked) {
+			t.Errorf("opened twice: %v", err)
+		}
+		must(t, db.Close())
+		db = openPebble(t, fsys, name)
+		if keys := survivors(t, db, 500); keys != 500 {
+			t.Errorf("%d keys of 500", keys)
+		}
+		must(t, db.Close())
+	})
+}
+
 // TestPebbleSurvivesCrashes runs Pebble through several power cuts in a row: what was synced is
 // there, and what was not is there up to some point.
 func TestPebbleSurvivesCrashes(t *testing.T) {

@@ -44,7 +44,8 @@ func (c *Crash) cutLocked(keep float64, rng *rand.Rand) *Crash {
 }
 
 // keptNames returns the unsynced name operations that are kept, in the order in which they were
-// done.
+// done. A rename between two directories stands in both and comes twice in a row, which does no
+// harm.
 func (p *powerCut) keptNames(dirty map[*inode]struct{}) []*nameOp {
 	var dirs []*inode
 	for n := range dirty {
@@ -63,7 +64,6 @@ func (p *powerCut) keptNames(dirty map[*inode]struct{}) []*nameOp {
 		ops = append(ops, pending...)
 	}
 	slices.SortFunc(ops, func(a, b *nameOp) int { return cmp.Compare(a.seq, b.seq) })
-	ops = slices.Compact(ops) // a rename between two directories stands in both
 	joinEnds(ops, ends)
 	return slices.DeleteFunc(ops, func(op *nameOp) bool { return lost(op, ends) })
 }

@@ -78,6 +78,19 @@ func TestManualRunsInOrder(t *testing.T) {
 	}
 }
 
+func TestManualTiesFireInOrderOfArming(t *testing.T) {
+	m := NewManual(start)
+	var got, want []int
+	for i := range 100 {
+		m.AfterFunc(time.Second, func() { got = append(got, i) })
+		want = append(want, i)
+	}
+	m.Advance(time.Second)
+	if !slices.Equal(got, want) {
+		t.Errorf("fired in the order %v", got)
+	}
+}
+
 func TestManualSetMovesNoTimer(t *testing.T) {
 	m := NewManual(start)
 	timer := m.NewTimer(time.Minute)

@@ -133,7 +133,10 @@ func TestAdvance(t *testing.T) {
 			[]UnixMs{base + 1},
 			base + 257,
 		},
-		{"a turn of the coarse level", base, []UnixMs{base + 70000}, base + 4464, nil, base + 70000},
+		{
+			"a turn of the coarse level", base,
+			[]UnixMs{base + 70000}, base + 4464, nil, base + 70000,
+		},
 		{
 			"jump over everything", base,
 			[]UnixMs{base + 1, base + 999, base + 1e9},
