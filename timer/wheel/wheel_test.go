@@ -135,7 +135,8 @@ func TestAdvance(t *testing.T) {
 		},
 		{
 			"a turn of the coarse level", base,
-			[]UnixMs{base + 70000}, base + 4464, nil, base + 70000,
+			[]UnixMs{base + 70000},
+			base + 4464, nil, base + 70000,
 		},
 		{
 			"jump over everything", base,
