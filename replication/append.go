@@ -22,9 +22,10 @@ type AppendOptions struct {
 	Origin *Origin
 }
 
-// Append takes one batch from a producer: it is checked by the topic's rules, judged by the producer
-// window, and appended to the partition log, or, if a record carries a control header, to the staging
-// log. The Ack is done once the batch is durable and, for records due at once, delivered.
+// Append takes one batch from a producer: it is checked by the topic's rules, judged by the
+// producer window, and appended to the partition log, or, if a record carries a control header, to
+// the staging log. The Ack is done once the batch is durable and, for records due at once,
+// delivered.
 //
 // It blocks only at the gate, for a producer that changes logs, until ctx ends. raw is stamped in
 // place and may be used again once Append has returned.
@@ -69,9 +70,9 @@ type produced struct {
 	cfg    *metadata.TopicConfig
 }
 
-// checkTimestamps applies Kafka's message.timestamp.{before,after}.max.ms to the earliest and latest
-// timestamp of a batch. It does not apply under LogAppendTime, where the producer's timestamps are
-// replaced (LogValidator.validateTimestamp).
+// checkTimestamps applies Kafka's message.timestamp.{before,after}.max.ms to the earliest and
+// latest timestamp of a batch. It does not apply under LogAppendTime, where the producer's
+// timestamps are replaced (LogValidator.validateTimestamp).
 func checkTimestamps(bounds [2]clock.UnixMs, cfg *metadata.TopicConfig, now clock.UnixMs) error {
 	if cfg.LogAppendTime {
 		return nil

@@ -102,9 +102,11 @@ func (p *Partition) CheckEpoch(current batch.LeaderEpoch) error {
 	case current < 0 || current == p.epoch:
 		return nil
 	case current < p.epoch:
-		return fmt.Errorf("%w: %d, partition %s is at %d", ErrFencedLeaderEpoch, current, p.Name(), p.epoch)
+		return fmt.Errorf("%w: %d, partition %s is at %d",
+			ErrFencedLeaderEpoch, current, p.Name(), p.epoch)
 	default:
-		return fmt.Errorf("%w: %d, partition %s is at %d", ErrUnknownLeaderEpoch, current, p.Name(), p.epoch)
+		return fmt.Errorf("%w: %d, partition %s is at %d",
+			ErrUnknownLeaderEpoch, current, p.Name(), p.epoch)
 	}
 }
 

@@ -2,12 +2,12 @@ package replication
 
 import "github.com/chronosdb/chronosdb/log/batch"
 
-// gateState remembers, for one producer, how far its batches reach into each log. It is what keeps a
-// producer's own batches a prefix across the two logs: whatever part of each log survives a crash,
-// no batch survives that came after a lost one.
+// gateState remembers, for one producer, how far its batches reach into each log. It is what keeps
+// a producer's own batches a prefix across the two logs: whatever part of each log survives a
+// crash, no batch survives that came after a lost one.
 //
-// Without it, a crash could keep batch 2 in one log and lose batch 1 in the other, since each log is
-// flushed on its own; and batch 2 in the partition log could be read before a due-now record of
+// Without it, a crash could keep batch 2 in one log and lose batch 1 in the other, since each log
+// is flushed on its own; and batch 2 in the partition log could be read before a due-now record of
 // batch 1 that still waits in the staging log.
 type gateState struct {
 	ends   [2]batch.Offset // by logKind: one past the last batch of this producer
@@ -38,12 +38,12 @@ type marks struct {
 }
 
 // originGatesMax bounds the partitions that one connection is remembered for. At the bound the ones
-// that have nothing to wait for are forgotten; each of the others has batches in flight, whose number
-// is bounded by the connection's own limits.
+// that have nothing to wait for are forgotten; each of the others has batches in flight, whose
+// number is bounded by the connection's own limits.
 const originGatesMax = 1024
 
-// Origin is the place that producers without a producer id come from: one connection. It holds their
-// gate states. It belongs to the goroutine that calls Append for that connection.
+// Origin is the place that producers without a producer id come from: one connection. It holds
+// their gate states. It belongs to the goroutine that calls Append for that connection.
 type Origin struct {
 	gates map[*Partition]*gateState
 }

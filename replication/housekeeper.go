@@ -3,8 +3,9 @@ package replication
 import (
 	"sync"
 
-	"github.com/chronosdb/chronosdb/timer/clock"
 	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 // housekeeper does what must happen now and then and must not hold up a request: checkpoints that

@@ -10,12 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
-	"go.uber.org/zap"
 )
 
 // Folders of a data directory.
@@ -25,8 +26,8 @@ const (
 	topicsDir   = "topics"
 )
 
-// producerIDBlock is how many producer ids are taken from the metadata at a time, as in Kafka. Ids of
-// a block that were not handed out before a crash are skipped; there are 2^63 of them.
+// producerIDBlock is how many producer ids are taken from the metadata at a time, as in Kafka. Ids
+// of a block that were not handed out before a crash are skipped; there are 2^63 of them.
 const producerIDBlock = 1000
 
 // slot is a partition, or the reason why there is none.
@@ -35,8 +36,8 @@ type slot struct {
 	offline   *OfflineError
 }
 
-// Manager owns a data directory: its lock, its metadata, its partitions, the group commit over their
-// logs and the schedule index under them.
+// Manager owns a data directory: its lock, its metadata, its partitions, the group commit over
+// their logs and the schedule index under them.
 type Manager struct {
 	o         Options
 	dir       *log.Dir
@@ -128,8 +129,8 @@ func (m *Manager) open() error {
 }
 
 // beginEpoch gives the cluster an id at the very first start, and raises the leader epoch of every
-// partition at each: a position names the epoch, so nothing that a crash undid can share a name with
-// what comes after it.
+// partition at each: a position names the epoch, so nothing that a crash undid can share a name
+// with what comes after it.
 func (m *Manager) beginEpoch() error {
 	if m.store.Image().ClusterID() == "" {
 		var id [16]byte

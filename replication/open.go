@@ -6,12 +6,12 @@ import (
 	"io/fs"
 	"math"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
-	"github.com/chronosdb/chronosdb/timer/clock"
-	"go.uber.org/zap"
 )
 
 // checkpointBytes is how much may be appended to a partition's two logs before its recovery points
@@ -25,8 +25,9 @@ type partitionSpec struct {
 	dir   string // exists already
 }
 
-// openPartition recovers a partition in the order that design and DESIGN.md give: both logs to their
-// ends, the producer window, then the schedule with what was delivered. Nothing is served before.
+// openPartition recovers a partition in the order that design and DESIGN.md give: both logs to
+// their ends, the producer window, then the schedule with what was delivered. Nothing is served
+// before.
 func openPartition(deps *partitionDeps, spec partitionSpec) (*Partition, error) {
 	meta := spec.topic.Partitions[spec.index]
 	p := &Partition{
@@ -99,8 +100,8 @@ func (p *Partition) openLog(kind logKind, r *windowReplay) (*log.Log, error) {
 	if err := p.catchUp(kind, l, first, r); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	// A crash can leave batches in the page cache that no fsync has covered. They are valid, so they
-	// are kept; they must be durable before the high watermark says so.
+	// A crash can leave batches in the page cache that no fsync has covered. They are valid, so
+	// they are kept; they must be durable before the high watermark says so.
 	if _, err := l.Flush(); err != nil {
 		return nil, errors.Join(fmt.Errorf("flush log of partition %s: %w", p.Name(), err), l.Close())
 	}
@@ -231,8 +232,8 @@ func (p *Partition) startSchedule() {
 // sink is the schedule's way into the partition log.
 type sink struct{ p *Partition }
 
-// Deliver appends a batch of deliveries. There is no producer window: the position in each record is
-// what makes it once. The high watermark rule is the same as for every other batch.
+// Deliver appends a batch of deliveries. There is no producer window: the position in each record
+// is what makes it once. The high watermark rule is the same as for every other batch.
 func (s sink) Deliver(b batch.Batch) (batch.Offset, error) {
 	p := s.p
 	p.mu.Lock()
@@ -278,9 +279,9 @@ func (p *Partition) goOffline(err error) {
 	p.deps.offline(p)
 }
 
-// checkpoint writes the producer snapshot and moves both recovery points up to it. The order is what
-// a crash needs: a snapshot may name batches that the recovery points do not cover yet, which are
-// then shown twice and skipped once; the reverse would lose them from the window.
+// checkpoint writes the producer snapshot and moves both recovery points up to it. The order is
+// what a crash needs: a snapshot may name batches that the recovery points do not cover yet, which
+// are then shown twice and skipped once; the reverse would lose them from the window.
 func (p *Partition) checkpoint() error {
 	s := p.stage.Load()
 	p.mu.Lock()
@@ -322,11 +323,4 @@ func (p *Partition) checkpoint() error {
 	p.mu.checkpointedEnds = at.ends
 	p.mu.Unlock()
 	return nil
-}
-
-// lastDelivery returns the largest timestamp that a delivery has had.
-func (p *Partition) lastDelivery() clock.UnixMs {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mu.lastDeliveryMs
 }

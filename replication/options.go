@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer/clock"
-	"go.uber.org/zap"
 )
 
 // Options configure a Manager. A zero field means its default.
@@ -24,7 +25,8 @@ type Options struct {
 	FsyncMode log.Mode
 	// FsyncInterval is the pause between fsyncs in periodic mode; default 100 ms.
 	FsyncInterval time.Duration
-	// SegmentBytes is the size at which segments roll, unless a topic says otherwise; default 512 MiB.
+	// SegmentBytes is the size at which segments roll, unless a topic says otherwise; default 512
+	// MiB.
 	SegmentBytes int64
 	// TickMs is the resolution of deliveries in milliseconds; default 1.
 	TickMs int

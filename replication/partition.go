@@ -5,13 +5,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
 	"github.com/chronosdb/chronosdb/timer/clock"
-	"go.uber.org/zap"
 )
 
 // stagingDir is the folder of the staging log inside a partition's folder.
@@ -163,8 +164,9 @@ func (p *Partition) flushed(kind logKind, end batch.Offset) {
 	p.announce(kind, reached)
 }
 
-// advanceLocked moves a high watermark and collects the acks that it completes. With one replica the
-// high watermark is this replica's flushed end; with more it will be the lowest of the in-sync ones.
+// advanceLocked moves a high watermark and collects the acks that it completes. With one replica
+// the high watermark is this replica's flushed end; with more it will be the lowest of the in-sync
+// ones.
 func (p *Partition) advanceLocked(kind logKind, end batch.Offset) []waiting {
 	if int64(end) <= p.hw[kind].Load() {
 		return nil

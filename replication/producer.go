@@ -23,7 +23,8 @@ const (
 	// producerWindowBatches is how many of a producer's latest batches are known by sequence, as in
 	// Kafka (ProducerStateEntry.NUM_BATCHES_TO_RETAIN): a client has at most five in flight.
 	producerWindowBatches = 5
-	// producerExpirationMs is how long an idle producer id is remembered (producer.id.expiration.ms).
+	// producerExpirationMs is how long an idle producer id is remembered
+	// (producer.id.expiration.ms).
 	producerExpirationMs = 24 * 3600 * 1000
 	// producersMax bounds the producers remembered per partition. At the bound the quarter that was
 	// idle longest is forgotten: to the server they then are new producers.
@@ -59,9 +60,10 @@ func newProducerWindow() *producerWindow {
 // judge says what a batch of a producer is: new (nil, nil), a duplicate of an accepted one (entry,
 // nil), or refused. It changes nothing; accept does, once the batch is in a log.
 //
-// The rules are Kafka's (ProducerAppendInfo.checkSequence and ProducerStateEntry.findDuplicateBatch):
-// a duplicate equals one of the last five in first and last sequence; an unknown producer may begin
-// anywhere; a new epoch begins at zero; otherwise a batch follows its predecessor.
+// The rules are Kafka's (ProducerAppendInfo.checkSequence and
+// ProducerStateEntry.findDuplicateBatch): a duplicate equals one of the last five in first and last
+// sequence; an unknown producer may begin anywhere; a new epoch begins at zero; otherwise a batch
+// follows its predecessor.
 func (w *producerWindow) judge(b batch.Batch) (*windowEntry, error) {
 	s := w.byID[b.ProducerID()]
 	if s == nil || mutant.On(mutant.NoDedupe) {
@@ -154,9 +156,9 @@ func (w *producerWindow) forgetIdlest(n int) {
 	}
 }
 
-// windowReplay rebuilds a window from a snapshot and the batches of both logs that follow it. The two
-// logs are read one after the other, so a producer's batches do not arrive in the order in which
-// they were accepted; finish puts them back into the order of epoch and sequence.
+// windowReplay rebuilds a window from a snapshot and the batches of both logs that follow it. The
+// two logs are read one after the other, so a producer's batches do not arrive in the order in
+// which they were accepted; finish puts them back into the order of epoch and sequence.
 type windowReplay struct {
 	window *producerWindow
 	from   [2]batch.Offset // by logKind: batches below are in the snapshot already
@@ -192,7 +194,8 @@ func (r *windowReplay) add(kind logKind, b batch.Batch) {
 	s.trimReplayed()
 }
 
-// trimReplayed keeps memory bounded while one log is read: of each log only the last five can matter.
+// trimReplayed keeps memory bounded while one log is read: of each log only the last five can
+// matter.
 func (s *producerState) trimReplayed() {
 	if len(s.entries) < 4*producerWindowBatches {
 		return

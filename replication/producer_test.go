@@ -99,8 +99,8 @@ func TestWindowExpires(t *testing.T) {
 	}
 }
 
-// TestReplayMergesBothLogs lets a random producer write to either log and rebuilds its window from a
-// snapshot at a random point and the two logs, each read in its own order.
+// TestReplayMergesBothLogs lets a random producer write to either log and rebuilds its window from
+// a snapshot at a random point and the two logs, each read in its own order.
 func TestReplayMergesBothLogs(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -14,9 +14,9 @@ import (
 // enforceRetention forgets idle producers and deletes the segments of the partition log that
 // retention.ms and retention.bytes no longer keep.
 //
-// Before a delivered batch goes, its settlement is durable in the staging log. A delivery is the only
-// proof that its pending record is done; if it went first, an index rebuilt from the two logs would
-// find the record pending and deliver it again.
+// Before a delivered batch goes, its settlement is durable in the staging log. A delivery is the
+// only proof that its pending record is done; if it went first, an index rebuilt from the two logs
+// would find the record pending and deliver it again.
 func (p *Partition) enforceRetention(now clock.UnixMs, quit <-chan struct{}) error {
 	cfg := p.config.Load()
 	p.mu.Lock()

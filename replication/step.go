@@ -48,7 +48,8 @@ func (m *Manager) RunUntilIdle() error {
 	return nil
 }
 
-// Retain runs retention once over all partitions, with their settlements. Only for a Manual manager.
+// Retain runs retention once over all partitions, with their settlements. Only for a Manual
+// manager.
 func (m *Manager) Retain() error {
 	now := clock.ToMs(m.o.Clock.Now())
 	for _, p := range m.partitions() {

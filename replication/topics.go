@@ -7,9 +7,10 @@ import (
 	"maps"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
-	"go.uber.org/zap"
 )
 
 // TopicSpec is a topic to create.
@@ -43,7 +44,8 @@ func (m *Manager) CreateTopic(spec TopicSpec, validateOnly bool) (*metadata.Topi
 		return would.Topic, err
 	}
 	// The folders come first, durable: a topic whose folder is missing at a later start has been
-	// tampered with, and is not quietly begun anew. A crash before the command leaves empty folders.
+	// tampered with, and is not quietly begun anew. A crash before the command leaves empty
+	// folders.
 	if err := m.makeFolders(create.ID, len(assignment)); err != nil {
 		return nil, err
 	}
@@ -89,7 +91,8 @@ func (m *Manager) assign(spec TopicSpec) ([][]int32, error) {
 
 func (m *Manager) assignAsTold(spec TopicSpec) ([][]int32, error) {
 	refuse := func(format string, args ...any) ([][]int32, error) {
-		return nil, fmt.Errorf("%w: %s", metadata.ErrInvalidReplicaAssignment, fmt.Sprintf(format, args...))
+		return nil, fmt.Errorf("%w: %s",
+			metadata.ErrInvalidReplicaAssignment, fmt.Sprintf(format, args...))
 	}
 	if spec.Partitions != -1 || spec.ReplicationFactor != -1 {
 		return refuse("with an assignment, partitions and replication factor must both be -1")
@@ -177,7 +180,8 @@ func (m *Manager) purgeDeleted() error {
 		errs = append(errs, m.o.FS.SyncDir(m.o.FS.PathJoin(m.o.DataDir, topicsDir)))
 		if err := errors.Join(errs...); err != nil {
 			// The topic is gone for clients all the same; the next start tries again.
-			m.o.Logger.Warn("files of a deleted topic remain", zap.String("topic", t.Name), zap.Error(err))
+			m.o.Logger.Warn("files of a deleted topic remain",
+				zap.String("topic", t.Name), zap.Error(err))
 			continue
 		}
 		if _, err := m.propose(metadata.Command{PurgedTopic: &metadata.PurgedTopic{ID: t.ID}}); err != nil {

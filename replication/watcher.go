@@ -6,7 +6,8 @@ import (
 	"github.com/chronosdb/chronosdb/log/batch"
 )
 
-// Watcher waits for the high watermarks of any number of partitions. It belongs to one parked fetch.
+// Watcher waits for the high watermarks of any number of partitions. It belongs to one parked
+// fetch.
 type Watcher struct {
 	c chan struct{}
 }
@@ -41,7 +42,8 @@ func (p *Partition) Watch(w *Watcher, above batch.Offset) {
 	}
 	p.watchers.mu.above[w] = above
 	p.watchers.mu.Unlock()
-	// Looked at after it is registered, so that an advance in between wakes it one way or the other.
+	// Looked at after it is registered, so that an advance in between wakes it one way or the
+	// other.
 	if p.HighWatermark() > above {
 		w.wake()
 	}

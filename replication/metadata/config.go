@@ -237,7 +237,8 @@ func (def ConfigDef) refuse(text, why string) error {
 		ErrInvalidConfig, text, def.Name, why)
 }
 
-// Codec returns the codec that stored batches must have, and false when each producer's own is kept.
+// Codec returns the codec that stored batches must have, and false when each producer's own is
+// kept.
 func (c TopicConfig) Codec() (batch.Codec, bool) {
 	switch c.CompressionType {
 	case "uncompressed":

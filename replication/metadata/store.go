@@ -8,15 +8,16 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer/clock"
-	"go.uber.org/zap"
 )
 
-// SnapshotEvery is how many commands may follow a snapshot before the next one is written. It bounds
-// both the log's size and the replay at a start.
+// SnapshotEvery is how many commands may follow a snapshot before the next one is written. It
+// bounds both the log's size and the replay at a start.
 const SnapshotEvery = 1000
 
 const snapshotFile = "snapshot"
@@ -65,7 +66,9 @@ func OpenStore(o StoreOptions) (*Store, error) {
 		return nil, err
 	}
 	s.mu.snapshotApplied = applied
-	l, err := log.Open(o.FS.PathJoin(o.Dir, "log"), log.Options{FS: o.FS, Clock: o.Clock, Logger: o.Logger})
+	l, err := log.Open(o.FS.PathJoin(o.Dir, "log"), log.Options{
+		FS: o.FS, Clock: o.Clock, Logger: o.Logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open metadata log: %w", err)
 	}
@@ -93,7 +96,8 @@ func (s *Store) readSnapshot() (*Image, batch.Offset, error) {
 	}
 	var snap snapshot
 	if err := json.Unmarshal(data, &snap); err != nil {
-		return nil, 0, fmt.Errorf("metadata snapshot %s is damaged; restore it from a copy: %w", path, err)
+		return nil, 0, fmt.Errorf("metadata snapshot %s is damaged; restore it from a copy: %w",
+			path, err)
 	}
 	image := newImage()
 	image.clusterID = snap.ClusterID
@@ -164,8 +168,8 @@ const maxCommandBytes = 16 << 20
 // Image returns the current state.
 func (s *Store) Image() *Image { return s.image.Load() }
 
-// Propose checks a command, makes it durable, applies it and returns what it gave. A refused command
-// is never written. A write error is final: the store answers ErrClosed from then on.
+// Propose checks a command, makes it durable, applies it and returns what it gave. A refused
+// command is never written. A write error is final: the store answers ErrClosed from then on.
 func (s *Store) Propose(c Command) (Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer/clock"
-	"go.uber.org/zap"
 )
 
 func openStore(t *testing.T, fs vfs.FS) *Store {
@@ -22,7 +23,8 @@ func openStore(t *testing.T, fs vfs.FS) *Store {
 	return s
 }
 
-// TestProposedSurvivesPowerLoss cuts the power after random commands: what Propose returned is there.
+// TestProposedSurvivesPowerLoss cuts the power after random commands: what Propose returned is
+// there.
 func TestProposedSurvivesPowerLoss(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
