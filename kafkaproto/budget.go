@@ -10,14 +10,8 @@ import (
 	"github.com/chronosdb/chronosdb/kafkaproto/api"
 )
 
-const (
-	// decodeFactor covers kmsg's decoder: a hostile frame of any API but Produce becomes up to
-	// 85 times its size (TestDecodeAmplification measures it). A Produce request is charged by
-	// api.ProduceMemory: its records stay in the frame.
-	decodeFactor = 96
-	// frameBytesSmall divides the two lanes.
-	frameBytesSmall = 64 << 10
-)
+// frameBytesSmall divides the two lanes of the budget.
+const frameBytesSmall = 64 << 10
 
 // budget bounds the memory of all requests in flight. Small frames and large ones have a lane of
 // their own, so that heartbeats never wait behind uploads, however slowly those arrive.
@@ -43,17 +37,10 @@ type charge struct {
 	bytes int64
 }
 
-// frameCharge is what a frame of that many bytes is charged before it is read.
-func frameCharge(key int16, bytes int64) int64 {
-	if key == produceKey {
-		return bytes + api.ProduceMemory(bytes)
-	}
-	return bytes * decodeFactor
-}
-
-// acquire waits for the memory that a frame needs.
+// acquire waits for the memory that a frame and its decoded form need.
 func (b *budget) acquire(ctx context.Context, key int16, frameBytes int) (charge, error) {
-	c := charge{lane: b.large, owner: b, bytes: frameCharge(key, int64(frameBytes))}
+	n := int64(frameBytes)
+	c := charge{lane: b.large, owner: b, bytes: n + api.MemoryOf(key, n)}
 	limit := b.largeBytes
 	if frameBytes <= frameBytesSmall {
 		c.lane, limit = b.small, b.smallBytes

@@ -35,6 +35,7 @@ var configTypes = map[metadata.ConfigType]kmsg.ConfigType{
 //   - A topic has all configs of the metadata's table, explicitly set or not.
 //   - The broker shows, read-only, the settings that tools look for. The broker "" stands for
 //     dynamic defaults of the whole cluster, of which there are none.
+//   - No names, whether null or empty, ask for all configs, as in Kafka; unknown ones for nothing.
 //   - Other resources get INVALID_REQUEST.
 //
 // Version notes:
@@ -50,10 +51,9 @@ func (s *Service) describeConfigs(c *call, r *kmsg.DescribeConfigsRequest) (Repl
 			all, err := s.configsOf(from)
 			to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
 			for j := range all {
-				if from.ConfigNames != nil && !slices.Contains(from.ConfigNames, all[j].name) {
-					continue
+				if len(from.ConfigNames) == 0 || slices.Contains(from.ConfigNames, all[j].name) {
+					to.Configs = append(to.Configs, all[j].encode(r))
 				}
-				to.Configs = append(to.Configs, all[j].encode(r))
 			}
 			out.Resources = append(out.Resources, to)
 		}

@@ -8,10 +8,6 @@ import (
 // HeaderBytesMin is the shortest request that can be: key, version and correlation id.
 const HeaderBytesMin = 8
 
-// headerTagsMax bounds the tagged fields of a request header. No client sends one today, and
-// an unbounded number is a known way to make a broker work for nothing.
-const headerTagsMax = 64
-
 // Header is what every request begins with.
 type Header struct {
 	Key           int16
@@ -49,32 +45,17 @@ func (h *Header) parseRest(frame []byte, flexible bool) ([]byte, error) {
 	if !flexible {
 		return p, nil
 	}
-	return skipTags(p, headerTagsMax)
+	return skipTags(p)
 }
 
-// skipTags steps over a tagged field section with at most limit fields.
-func skipTags(p []byte, limit uint64) ([]byte, error) {
-	count, p, err := uvarint(p)
-	if err != nil {
-		return nil, err
+// skipTags steps over a tagged field section.
+func skipTags(p []byte) ([]byte, error) {
+	w := walk{p: p, flexible: true}
+	w.tags(nil)
+	if w.bad {
+		return nil, malformed("tagged fields of the request header")
 	}
-	if count > limit {
-		return nil, malformed("%d tagged fields; at most %d are read", count, limit)
-	}
-	for range count {
-		var size uint64
-		if _, p, err = uvarint(p); err != nil {
-			return nil, err
-		}
-		if size, p, err = uvarint(p); err != nil {
-			return nil, err
-		}
-		if size > uint64(len(p)) {
-			return nil, malformed("tagged field of %d bytes, %d are left", size, len(p))
-		}
-		p = p[size:]
-	}
-	return p, nil
+	return w.p, nil
 }
 
 // uvarint reads one unsigned varint of at most 32 bits.

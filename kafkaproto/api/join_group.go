@@ -39,7 +39,7 @@ func (s *Service) joinGroup(c *call, r *kmsg.JoinGroupRequest) (Reply, error) {
 		SessionTimeout:     time.Duration(r.SessionTimeoutMillis) * time.Millisecond,
 		RequireKnownMember: c.Version >= joinRequireMember,
 		CanSkipAssignment:  c.Version >= joinSkipAssignment,
-		Reason:             text(r.Reason),
+		Reason:             orEmpty(r.Reason),
 	}
 	if c.Version >= joinRebalanceTimeout {
 		in.RebalanceTimeout = time.Duration(r.RebalanceTimeoutMillis) * time.Millisecond
@@ -74,8 +74,8 @@ func joined(version int16, a groups.JoinResponse) kmsg.Response {
 	return out
 }
 
-// text is what a nullable string says.
-func text(s *string) string {
+// orEmpty is what a nullable string says.
+func orEmpty(s *string) string {
 	if s == nil {
 		return ""
 	}

@@ -21,7 +21,7 @@ func (s *Service) leaveGroup(c *call, r *kmsg.LeaveGroupRequest) (Reply, error) 
 	}
 	for _, m := range r.Members {
 		in.Members = append(in.Members, groups.LeaveMember{
-			MemberID: m.MemberID, InstanceID: m.InstanceID, Reason: text(m.Reason),
+			MemberID: m.MemberID, InstanceID: m.InstanceID, Reason: orEmpty(m.Reason),
 		})
 	}
 	a := s.o.Groups.Leave(in)

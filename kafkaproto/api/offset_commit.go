@@ -85,7 +85,7 @@ func commitPartitions(t *kmsg.OffsetCommitRequestTopic) []groups.CommitPartition
 			Partition:   p.Partition,
 			Offset:      p.Offset,
 			LeaderEpoch: p.LeaderEpoch,
-			Metadata:    text(p.Metadata),
+			Metadata:    orEmpty(p.Metadata),
 		}
 	}
 	return out

@@ -114,6 +114,13 @@ func checkProduce(r *kmsg.ProduceRequest) error {
 	return nil
 }
 
+// What a produce request takes beside its records: a topic and a partition, decoded, with the
+// answer for it and its Ack.
+const (
+	produceTopicBytes     = 256
+	producePartitionBytes = 512
+)
+
 // zstdVersionMin is the first produce version that may carry zstd, fetchZstdVersionMin its twin.
 const (
 	zstdVersionMin      = 7

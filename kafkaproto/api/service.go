@@ -129,10 +129,8 @@ func (s *Service) Start(ctx context.Context, session *Session, frame []byte) (An
 	if err != nil {
 		return Answer{Header: h}, err
 	}
-	if r.precheck != nil {
-		if err := r.precheck(h.Version, body); err != nil {
-			return Answer{Header: h}, fmt.Errorf("%s version %d: %w", r.name, h.Version, err)
-		}
+	if err := r.checkShape(h.Version, request.IsFlexible(), body); err != nil {
+		return Answer{Header: h}, fmt.Errorf("%s version %d: %w", r.name, h.Version, err)
 	}
 	if err := request.ReadFrom(body); err != nil {
 		return Answer{Header: h}, malformed("%s version %d: %v", r.name, h.Version, err)

@@ -7,7 +7,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-const apiVersionsKey = 18
+const (
+	produceKey     = 0
+	apiVersionsKey = 18
+)
 
 // row is one API.
 type row struct {
@@ -16,9 +19,8 @@ type row struct {
 	min, max int16 // advertised
 	// refusedBelow is the first version that is served, where it is above min.
 	refusedBelow int16
-	// precheck looks at a body before it is decoded. Nil for most.
-	precheck func(version int16, body []byte) error
-	handle   handler
+	shape        structure
+	handle       handler
 }
 
 func (r row) served() int16 { return max(r.min, r.refusedBelow) }
@@ -45,24 +47,78 @@ func on[R kmsg.Request](f func(s *Service, c *call, r R) (Reply, error)) handler
 // librdkafka up to 2.10 cannot subscribe otherwise (KAFKA-19444).
 func table() []row {
 	return []row{
-		{key: 0, name: "Produce", max: 13, refusedBelow: 3, precheck: checkProduceShape, handle: on((*Service).produce)},
-		{key: 1, name: "Fetch", min: 4, max: 18, handle: on((*Service).fetch)},
-		{key: 2, name: "ListOffsets", min: 1, max: 11, handle: on((*Service).listOffsets)},
-		{key: 3, name: "Metadata", max: 13, handle: on((*Service).metadata)},
-		{key: 8, name: "OffsetCommit", min: 2, max: 10, handle: on((*Service).offsetCommit)},
-		{key: 9, name: "OffsetFetch", min: 1, max: 10, handle: on((*Service).offsetFetch)},
-		{key: 10, name: "FindCoordinator", max: 6, handle: on((*Service).findCoordinator)},
-		{key: 11, name: "JoinGroup", max: 9, handle: on((*Service).joinGroup)},
-		{key: 12, name: "Heartbeat", max: 4, handle: on((*Service).heartbeat)},
-		{key: 13, name: "LeaveGroup", max: 5, handle: on((*Service).leaveGroup)},
-		{key: 14, name: "SyncGroup", max: 5, handle: on((*Service).syncGroup)},
-		{key: 16, name: "ListGroups", max: 5, handle: on((*Service).listGroups)},
-		{key: 18, name: "ApiVersions", max: 5, handle: on((*Service).apiVersions)},
-		{key: 19, name: "CreateTopics", min: 2, max: 7, handle: on((*Service).createTopics)},
-		{key: 20, name: "DeleteTopics", min: 1, max: 6, handle: on((*Service).deleteTopics)},
-		{key: 22, name: "InitProducerId", max: 5, handle: on((*Service).initProducerID)},
-		{key: 23, name: "OffsetForLeaderEpoch", min: 2, max: 4, handle: on((*Service).offsetForLeaderEpoch)},
-		{key: 32, name: "DescribeConfigs", min: 1, max: 4, handle: on((*Service).describeConfigs)},
+		{
+			key: 0, name: "Produce", max: 13, refusedBelow: 3,
+			shape: produceShape(), handle: on((*Service).produce),
+		},
+		{
+			key: 1, name: "Fetch", min: 4, max: 18,
+			shape: fetchShape(), handle: on((*Service).fetch),
+		},
+		{
+			key: 2, name: "ListOffsets", min: 1, max: 11,
+			shape: listOffsetsShape(), handle: on((*Service).listOffsets),
+		},
+		{
+			key: 3, name: "Metadata", max: 13,
+			shape: metadataShape(), handle: on((*Service).metadata),
+		},
+		{
+			key: 8, name: "OffsetCommit", min: 2, max: 10,
+			shape: offsetCommitShape(), handle: on((*Service).offsetCommit),
+		},
+		{
+			key: 9, name: "OffsetFetch", min: 1, max: 10,
+			shape: offsetFetchShape(), handle: on((*Service).offsetFetch),
+		},
+		{
+			key: 10, name: "FindCoordinator", max: 6,
+			shape: findCoordinatorShape(), handle: on((*Service).findCoordinator),
+		},
+		{
+			key: 11, name: "JoinGroup", max: 9,
+			shape: joinGroupShape(), handle: on((*Service).joinGroup),
+		},
+		{
+			key: 12, name: "Heartbeat", max: 4,
+			shape: heartbeatShape(), handle: on((*Service).heartbeat),
+		},
+		{
+			key: 13, name: "LeaveGroup", max: 5,
+			shape: leaveGroupShape(), handle: on((*Service).leaveGroup),
+		},
+		{
+			key: 14, name: "SyncGroup", max: 5,
+			shape: syncGroupShape(), handle: on((*Service).syncGroup),
+		},
+		{
+			key: 16, name: "ListGroups", max: 5,
+			shape: listGroupsShape(), handle: on((*Service).listGroups),
+		},
+		{
+			key: 18, name: "ApiVersions", max: 5,
+			shape: apiVersionsShape(), handle: on((*Service).apiVersions),
+		},
+		{
+			key: 19, name: "CreateTopics", min: 2, max: 7,
+			shape: createTopicsShape(), handle: on((*Service).createTopics),
+		},
+		{
+			key: 20, name: "DeleteTopics", min: 1, max: 6,
+			shape: deleteTopicsShape(), handle: on((*Service).deleteTopics),
+		},
+		{
+			key: 22, name: "InitProducerId", max: 5,
+			shape: initProducerIDShape(), handle: on((*Service).initProducerID),
+		},
+		{
+			key: 23, name: "OffsetForLeaderEpoch", min: 2, max: 4,
+			shape: offsetForLeaderEpochShape(), handle: on((*Service).offsetForLeaderEpoch),
+		},
+		{
+			key: 32, name: "DescribeConfigs", min: 1, max: 4,
+			shape: describeConfigsShape(), handle: on((*Service).describeConfigs),
+		},
 	}
 }
 
