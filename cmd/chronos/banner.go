@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// banner is what a person sees first: where the server listens, where its data is, a command to
-// try, and what is dangerous about the way it was started.
+// banner is what a person sees first: where the server listens, where its data is, and a command to
+// try. What is dangerous about the way it was started goes to the log, as warnings.
 type banner struct {
 	kafka      net.Addr
 	web        net.Addr
@@ -18,13 +18,10 @@ type banner struct {
 func (b banner) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n", versionText())
 	fmt.Fprintf(w, "Kafka clients: %s   data: %s\n", b.kafka, b.dataDir)
-	fmt.Fprintf(w, "health and metrics: http://%s/health http://%s/metrics\n", b.web, b.web)
-	try := b.advertised
+	web := advertisedFor("", b.web.String(), b.web)
+	fmt.Fprintf(w, "health and metrics: http://%s/health http://%s/metrics\n", web, web)
 	fmt.Fprintf(w, "try: echo hello | kcat -b %s -P -t demo -H chronos-schedule-delay=10s && "+
-		"kcat -b %s -C -t demo -u\n", try, try)
-	for _, warning := range b.warnings() {
-		fmt.Fprintf(w, "warning: %s\n", warning)
-	}
+		"kcat -b %s -C -t demo -u\n", b.advertised, b.advertised)
 }
 
 // warnings names what a server that others can reach does not protect, and where its address would

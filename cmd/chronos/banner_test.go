@@ -70,7 +70,10 @@ func TestBannerWarns(t *testing.T) {
 			}
 			var out strings.Builder
 			b.print(&out)
-			for _, part := range []string{test.bound, "./data", test.web + "/health", "kcat -b " + b.advertised} {
+			if strings.Contains(out.String(), "http://[::]") || strings.Contains(out.String(), "http://0.0.0.0") {
+				t.Errorf("a link leads nowhere:\n%s", out.String())
+			}
+			for _, part := range []string{test.bound, "./data", "/health", "kcat -b " + b.advertised} {
 				if !strings.Contains(out.String(), part) {
 					t.Errorf("the banner does not say %q:\n%s", part, out.String())
 				}

@@ -29,8 +29,9 @@ import (
 // up: its client sees a closed connection and tries again elsewhere or later.
 const drainMax = 5 * time.Second
 
-const serveHelp = `Start the server. Every flag has a default: without any, only this machine can
-connect, and the data is kept in ./data.
+const serveHelp = `Start the server.
+
+Every flag has a default: without any, only this machine can connect, and the data is in ./data.
 
 A flag can also be set by an environment variable (--tick-ms as CHRONOS_TICK_MS) and by a key of
 the YAML file that --config names (tick-ms: 1). The command line goes before the environment, the
