@@ -6,7 +6,7 @@
 // is the median of its runs. The reference is this same program, started with the argument "drop",
 // so that its absolute figures can be compared from one version of the server to the next.
 //
-//	go run ./integration/bench                       everything, some twelve minutes
+//	go run ./integration/bench                       everything, some eight minutes
 //	go run ./integration/bench -quick                everything, short runs: figures are rough
 //	go run ./integration/bench -sections sync,lateness
 //
