@@ -155,6 +155,18 @@ func (n *near) sortReady() {
 	}
 }
 
+// isFull says whether what is due or in flight, and so cannot leave memory, fills it.
+func (n *near) isFull() bool { return n.readyLen()+n.inFlight >= n.max }
+
+// isStuck says whether memory is full of what was due before the clock stepped back to now.
+func (n *near) isStuck(now UnixMs) bool {
+	if !n.isFull() || n.readyLen() == 0 {
+		return false
+	}
+	n.sortReady()
+	return n.ready[n.head].Due > now
+}
+
 // due returns the entries that are due at now, in order.
 func (n *near) due(now UnixMs, limit int) []Entry {
 	n.sortReady()

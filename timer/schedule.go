@@ -270,12 +270,10 @@ func (s *Schedule) checkpointLocked() error {
 	if t.failed != nil {
 		return t.failed
 	}
-	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
-	// Nothing of ours lies between the last landing and the high watermark, if no flight does.
-	if visible := Offset(s.visibleHW.Load()); visible < t.near.nextLanding() {
-		t.applied.Visible = max(t.applied.Visible, visible)
-		s.landedTo.Store(int64(t.applied.Visible))
+	if _, err := s.follow(); err != nil {
+		return s.failLocked(err)
 	}
+	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
 	applied := t.applied
 	if err := s.o.Index.Apply(s.o.Partition, &Change{Applied: &applied}); err != nil {
 		return s.failLocked(err)

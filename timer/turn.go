@@ -34,7 +34,7 @@ func (s *Schedule) RunOnce() (worked bool, err error) {
 func (s *Schedule) turnLocked() (worked bool, err error) {
 	t := &s.turn
 	now := s.wall()
-	if now+backStepMax < t.near.now {
+	if now+backStepMax < t.near.now || t.near.isStuck(now) {
 		t.rewinding = true
 	}
 	t.near.advance(now)
@@ -86,6 +86,7 @@ func (s *Schedule) follow() (worked bool, err error) {
 	}
 	s.takeLanded(c)
 	if t.applied.Staging == before.Staging && len(c.Remove) == 0 {
+		s.landedTo.Store(int64(t.applied.Visible))
 		return false, nil
 	}
 	for i := range c.Add {
@@ -114,8 +115,7 @@ func (s *Schedule) takeStaged(c *Change) error {
 	}
 	// What is due or in flight cannot leave memory: when it fills it, as it may while the disk is
 	// full, the rest waits in the staging log.
-	full := t.owed.isFull() || t.near.readyLen()+t.near.inFlight >= t.near.max
-	if t.applied.Staging >= bound || full {
+	if t.applied.Staging >= bound || t.owed.isFull() || t.near.isFull() {
 		return nil
 	}
 	taken := 0
@@ -170,6 +170,8 @@ func (s *Schedule) takeLanded(c *Change) {
 		visible = s.o.Visible.End()
 	}
 	if visible < t.near.nextLanding() {
+		// Nothing of ours lies between: the index need not be told before it changes anyway.
+		t.applied.Visible = max(t.applied.Visible, visible)
 		return
 	}
 	now := s.o.Clock.Now()
