@@ -22,6 +22,12 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 			Doc: "The size at which a log segment is closed (--segment-size).",
 		},
 		{
+			Name: "log.retention.check.interval.ms", Type: metadata.ConfigLong,
+			Value: strconv.FormatInt(c.RetentionCheck.Milliseconds(), 10),
+			Set:   c.RetentionCheck != d.RetentionCheck,
+			Doc:   "The time between looks for segments to delete (--retention-check-interval).",
+		},
+		{
 			Name: "num.partitions", Type: metadata.ConfigInt,
 			Value: strconv.FormatInt(c.NumPartitions, 10), Set: c.NumPartitions != d.NumPartitions,
 			Doc: "Partitions of a topic created without a number (--num-partitions).",

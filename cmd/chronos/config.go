@@ -25,6 +25,7 @@ type Config struct {
 	FsyncInterval    time.Duration // between fsyncs in the mode periodic
 	TickMs           int64         // resolution of the timing wheel
 	WheelSize        int64         // slots of the timing wheel
+	RetentionCheck   time.Duration // pause between looks for expired segments
 	DedupTTL         time.Duration // has no effect yet; serve says so when it is chosen
 	MaxRequestBytes  int64         // of Produce; every other request is bounded by 1 MiB
 	LogLevel         string
@@ -42,6 +43,8 @@ const (
 	tickMsMax        = 1000
 	wheelSlotsMin    = 512
 	wheelSlotsMax    = 1 << 20
+	retentionMin     = 10 * time.Millisecond
+	retentionMax     = 24 * time.Hour
 	dedupTTLMax      = 10 * 365 * 24 * time.Hour
 	requestBytesMin  = 1 << 20
 	requestBytesMax  = 100 << 20 // Kafka's own default bound of any request
@@ -62,6 +65,7 @@ func defaultConfig() Config {
 		FsyncInterval:    100 * time.Millisecond,
 		TickMs:           1,
 		WheelSize:        65536,
+		RetentionCheck:   5 * time.Minute,
 		DedupTTL:         7 * 24 * time.Hour,
 		MaxRequestBytes:  32 << 20,
 		LogLevel:         "info",
@@ -92,6 +96,8 @@ func registerFlags(f *pflag.FlagSet, c *Config) {
 		"time between fsyncs in --fsync-mode periodic")
 	f.Var(size(&c.SegmentBytes, segmentBytesMin, segmentBytesMax), "segment-size",
 		"size at which a log segment is closed; a topic's segment.bytes goes first")
+	f.Var(duration(&c.RetentionCheck, retentionMin, retentionMax), "retention-check-interval",
+		"time between looks for segments to delete")
 	f.Var(size(&c.MaxRequestBytes, requestBytesMin, requestBytesMax), "max-request-bytes",
 		"largest produce request; other requests are bounded by 1MiB")
 	f.Var(integer(&c.TickMs, 1, tickMsMax), "tick-ms", "resolution of deliveries in milliseconds")
