@@ -52,7 +52,9 @@ func (p *Partition) settle(s *stage, to batch.Offset, quit <-chan struct{}) (boo
 			return false, fmt.Errorf("settle deliveries of partition %s: %w", p.Name(), err)
 		}
 		if b == nil {
-			return true, nil // Nothing was delivered in the rest of that range.
+			// Nothing was delivered in the rest of that range, or it cannot be said yet: then
+			// retention waits for its next turn.
+			return s.schedule.SettledTo() >= to, nil
 		}
 		end, err := p.appendSettlement(s, b)
 		if err != nil {

@@ -184,7 +184,8 @@ func (m *Manager) purgeDeleted() error {
 				zap.String("topic", t.Name), zap.Error(err))
 			continue
 		}
-		if _, err := m.propose(metadata.Command{PurgedTopic: &metadata.PurgedTopic{ID: t.ID}}); err != nil {
+		purged := metadata.Command{PurgedTopic: &metadata.PurgedTopic{ID: t.ID}}
+		if _, err := m.propose(purged); err != nil {
 			return err
 		}
 	}
