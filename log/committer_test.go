@@ -356,3 +356,23 @@ func TestTruncateUnderReaders(t *testing.T) {
 	checkDense(t, l)
 	mustClose(t, l)
 }
+
+// TestCommitFailureBesideASuccess has one log fail while the flush of another one is still running:
+// that one succeeds, and must not be told.
+func TestCommitFailureBesideASuccess(t *testing.T) {
+	fs := vfs.NewFaulty(vfs.NewCrash(1))
+	failed := make(chan struct{})
+	c := NewCommitter(CommitterOptions{Manual: true, OnFailure: func(error) { close(failed) }})
+	logs := openLogs(t, fs, 2)
+	started := make(chan struct{})
+	fs.Add(vfs.Fault{Op: vfs.OpSync, Glob: "/data/p0/*.log", Before: func(string) { close(started); <-failed }})
+	fs.Add(vfs.Fault{Op: vfs.OpSync, Glob: "/data/p1/*.log", Err: errIO, Before: func(string) { <-started }})
+	for _, l := range logs {
+		m := c.Join(l, func(Offset) { t.Error("told after the failure") })
+		mustAppend(t, l, 1)
+		m.Dirty()
+	}
+	if n, err := c.CommitOnce(); n != 0 || !errors.Is(err, errIO) {
+		t.Fatalf("commit = %d, %v", n, err)
+	}
+}

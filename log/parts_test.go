@@ -342,3 +342,82 @@ func TestLatency(t *testing.T) {
 		t.Fatalf("%+v", s.Buckets)
 	}
 }
+
+// TestNoteKeepsNewerCheckpoint reopens the note after each write: the next checkpoint must go over
+// the older of the two, because the newest flush note may not have reached the disk.
+func TestNoteKeepsNewerCheckpoint(t *testing.T) {
+	fs := vfs.NewCrash(1)
+	n, _, err := loadNote(fs, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.create(noteState{}, false); err != nil {
+		t.Fatal(err)
+	}
+	for range 7 {
+		if n, _, err = loadNote(fs, "/"); err != nil {
+			t.Fatal(err)
+		}
+		newest := n.state.seq
+		if err := n.write(n.state, false); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err = loadNote(fs, "/"); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.write(n.state, true); err != nil {
+			t.Fatal(err)
+		}
+		p, err := fs.ReadFile("/" + noteName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := decodeNote(p)
+		b, _ := decodeNote(p[noteSlotBytes:])
+		if max(a.seq, b.seq) != newest+2 || min(a.seq, b.seq) != newest {
+			if newest > 1 {
+				t.Fatalf("checkpoints %d and %d after one more on top of %d", a.seq, b.seq, newest)
+			}
+		}
+	}
+}
+
+// TestHintIsChecked plants a stale hint, as a reader can that was overtaken by a truncation.
+func TestHintIsChecked(t *testing.T) {
+	l := mustOpen(t, testOptions(vfs.NewCrash(1)))
+	mustAppend(t, l, 10)
+	want := readAll(t, l)
+	for _, pos := range []int64{1, 60, int64(len(want)) - 1, 1 << 40} {
+		l.set.Load().list[0].hint.Store(&place{offset: 3, pos: pos})
+		p, err := l.Read(nil, ReadRequest{From: 3, Bound: l.End(), MaxBytes: 1, MinOne: true})
+		if err != nil || lastOffset(p) < 3 {
+			t.Fatalf("hint at byte %d: %v", pos, err)
+		}
+	}
+}
+
+// TestSealedTablesAreBelieved makes sure that lookups in an undamaged log rebuild nothing, after a
+// close and after a kill.
+func TestSealedTablesAreBelieved(t *testing.T) {
+	fs := vfs.NewCrash(1)
+	l := mustOpen(t, testOptions(fs))
+	for range 3 {
+		mustAppend(t, l, 100)
+		if err := l.CheckpointTo(l.End() - 50); err != nil {
+			t.Fatal(err)
+		}
+		l = mustOpen(t, testOptions(fs)) // killed
+		lookUpAll(t, l, nil)
+		l.RetentionPoint(RetentionPolicy{Ms: 1 << 40, Bytes: -1}, 1<<50, l.End())
+		if n := l.Stats().IndexRebuilds; n != 0 {
+			t.Fatalf("%d rebuilds after a kill", n)
+		}
+		mustClose(t, l)
+		l = mustOpen(t, testOptions(fs))
+		lookUpAll(t, l, nil)
+		l.RetentionPoint(RetentionPolicy{Ms: 1 << 40, Bytes: -1}, 1<<50, l.End())
+		if n := l.Stats().IndexRebuilds; n != 0 {
+			t.Fatalf("%d rebuilds after a clean close", n)
+		}
+	}
+}
