@@ -170,11 +170,34 @@ func (p *Partition) answerKnownLocked(e *windowEntry) *Ack {
 	if e == nil {
 		return nil
 	}
+	if e.ack == nil && e.kind == staging && e.replayed {
+		e.ack = p.awaitReplayedLocked(e)
+	}
 	if e.ack != nil && !mutant.On(mutant.DuplicateBeforeDurable) {
 		return e.ack
 	}
 	ack := newAck(e.result(p.log.Start()))
 	ack.complete(nil)
+	return ack
+}
+
+// awaitReplayedLocked makes the ack of a staged batch that an earlier life of this process accepted.
+// A crash may have come before its due-now records were delivered, and a replay does not know
+// whether it had any: it waits until NowDone has passed the batch and what that delivered is
+// durable. It is nil if that is so already.
+func (p *Partition) awaitReplayedLocked(e *windowEntry) *Ack {
+	if p.deps.o.FsyncMode == log.Periodic {
+		return nil
+	}
+	ack := newAck(e.result(p.log.Start()))
+	switch end := p.log.End(); {
+	case e.end > p.mu.nowDone:
+		p.mu.nowAcks.push(waiting{need: e.end, ack: ack})
+	case end > p.HighWatermark(): // Its delivery may be on its way to the disk.
+		p.mu.acks[visible].push(waiting{need: end, ack: ack})
+	default:
+		return nil
+	}
 	return ack
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -435,4 +436,33 @@ func TestStrayFoldersOfACrashAreRemoved(t *testing.T) {
 	if err != nil || len(names) != 1 {
 		t.Fatalf("folders are %v, %v; want only the topic's", names, err)
 	}
+}
+
+func TestWindowSurvivesARestartAcrossTheWrap(t *testing.T) {
+	n := startNode(t)
+	n.append(n.batch(5, math.MaxInt32-1, rec{value: "a"}, rec{value: "b"}, rec{value: "c"}))
+	n.append(n.batch(5, 1, rec{value: "d"}))
+	n.idle()
+	n.powerCut()
+	n.wantAck(n.append(n.batch(5, 1, rec{value: "d"})), 3)
+	n.append(n.batch(5, 2, rec{value: "e"}))
+	n.idle()
+	n.wantValues("a", "b", "c", "d", "e")
+}
+
+func TestRetryAfterARestartWaitsForItsDueNowRecords(t *testing.T) {
+	n := startNode(t)
+	b := n.batch(5, 0, rec{"now", at(0)})
+	n.append(b)
+	if err := n.CommitOnce(); err != nil {
+		t.Fatal(err)
+	}
+	n.powerCut()
+	ack := n.append(b)
+	if ack.isDone() {
+		t.Fatal("the retry was answered before its due-now record can be read")
+	}
+	n.idle()
+	n.wantAck(ack, -1)
+	n.wantValues("now")
 }

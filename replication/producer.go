@@ -37,7 +37,8 @@ type windowEntry struct {
 	kind        logKind
 	base, end   batch.Offset // in the log of that kind: its first offset and one past its last
 	appendMs    clock.UnixMs // log append time that was answered, or -1
-	ack         *Ack         // nil once it is known to be done
+	ack         *Ack         // nil once it is known to be done, and for a replayed batch
+	replayed    bool         // accepted before the last start
 }
 
 // producerState is what is known of one producer id.
@@ -183,7 +184,7 @@ func (r *windowReplay) add(kind logKind, b batch.Batch) {
 	}
 	e := windowEntry{
 		first: b.BaseSequence(), last: b.LastSequence(), kind: kind,
-		base: b.BaseOffset(), end: b.LastOffset() + 1, appendMs: -1,
+		base: b.BaseOffset(), end: b.LastOffset() + 1, appendMs: -1, replayed: true,
 	}
 	if kind == visible && b.TimestampType() == batch.LogAppendTime {
 		e.appendMs = b.MaxTimestamp()
@@ -204,12 +205,24 @@ func (s *producerState) trimReplayed() {
 	s.entries = slices.Delete(s.entries, 0, len(s.entries)-2*producerWindowBatches)
 }
 
-// order sorts by sequence with wrap-around: of two sequences of one epoch, at most a window apart,
-// the one that is reached from the other by counting up comes later.
+// order sorts by sequence with wrap-around.
 func (s *producerState) order() {
 	slices.SortStableFunc(s.entries, func(a, b windowEntry) int {
-		return cmp.Compare(int32(a.first-b.first), 0)
+		return compareSequences(a.first, b.first)
 	})
+}
+
+// compareSequences orders two sequences of one epoch that are less than 2^30 apart: sequences count
+// modulo 2^31, and the one that is reached from the other by the shorter way up comes later.
+func compareSequences(a, b batch.Sequence) int {
+	switch d := uint32(a-b) & math.MaxInt32; {
+	case d == 0:
+		return 0
+	case d < 1<<30:
+		return 1
+	default:
+		return -1
+	}
 }
 
 // finish orders every producer's batches and keeps the last five.

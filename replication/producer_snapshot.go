@@ -126,6 +126,7 @@ func decodeEntry(p []byte) windowEntry {
 		base:     batch.Offset(be.Uint64(p[9:])),
 		end:      batch.Offset(be.Uint64(p[17:])),
 		appendMs: clock.UnixMs(be.Uint64(p[25:])),
+		replayed: true,
 	}
 }
 
