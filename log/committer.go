@@ -132,8 +132,8 @@ func (c *Committer) widenLocked(e event) {
 	}
 }
 
-// Leave takes the log out and waits until no flush or onFlushed of it runs. What was dirty is not
-// flushed: closing the log does that.
+// Leave takes the log out and waits until no flush or onFlushed of it runs; so it is not called
+// with a lock held that onFlushed takes. What was dirty is not flushed: closing the log does that.
 func (m *Member) Leave() {
 	m.left.Store(true)
 	m.busy.Lock()

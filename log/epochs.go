@@ -97,7 +97,8 @@ func parseEpochs(p []byte) (epochs, error) {
 	if at < 0 {
 		return nil, fmt.Errorf("%w: no checksum", ErrCorrupt)
 	}
-	if want := fmt.Sprintf("crc32c %08x\n", crc32.Checksum(p[:at], castagnoli)); want != string(p[at:]) {
+	sum := fmt.Sprintf("crc32c %08x\n", crc32.Checksum(p[:at], castagnoli))
+	if sum != string(p[at:]) {
 		return nil, fmt.Errorf("%w: checksum is wrong", ErrCorrupt)
 	}
 	lines := strings.Split(strings.TrimSuffix(string(p[:at]), "\n"), "\n")

@@ -57,9 +57,12 @@ func (l *Log) Headers(from, to Offset, fn func(h batch.Batch, bodyLen int) error
 	})
 }
 
+// segmentWalk reads a pinned segment from a place to before an offset.
+type segmentWalk func(s *segment, at place, end Offset) error
+
 // eachSegment calls fn with every segment that holds an offset in [from, to), pinned, the place
 // of the first batch wanted in it, and the offset before which the walk in it ends.
-func (l *Log) eachSegment(from, to Offset, fn func(s *segment, at place, end Offset) error) error {
+func (l *Log) eachSegment(from, to Offset, fn segmentWalk) error {
 	to = min(to, l.End())
 	if from < l.Start() {
 		return l.outOfRange(from)
@@ -74,7 +77,7 @@ func (l *Log) eachSegment(from, to Offset, fn func(s *segment, at place, end Off
 	return nil
 }
 
-func (l *Log) oneSegment(from, to Offset, fn func(s *segment, at place, end Offset) error) (Offset, error) {
+func (l *Log) oneSegment(from, to Offset, fn segmentWalk) (Offset, error) {
 	s, err := l.pin(from)
 	if err != nil {
 		return from, err

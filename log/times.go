@@ -38,7 +38,9 @@ func (l *Log) offsetForTime(ts UnixMs, bound Offset) (Offset, UnixMs, bool, erro
 }
 
 // offsetForTimeIn is OffsetForTime within [from, end) of one pinned segment.
-func (l *Log) offsetForTimeIn(s *segment, ts UnixMs, from, end Offset) (Offset, UnixMs, bool, error) {
+func (l *Log) offsetForTimeIn(s *segment, ts UnixMs, from, end Offset) (
+	Offset, UnixMs, bool, error,
+) {
 	// Only a segment's end can be compared with its greatest timestamp.
 	t, err := l.maxTimeOf(s)
 	if err != nil || t < ts {
