@@ -78,13 +78,13 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 		}
 		d, ok, err := t.build.add(rec, due[i], stamp, limit)
 		if err == nil && d.Due != due[i].Due {
-			err = badEntry(due[i])
+			err = badEntry(&due[i])
 		}
 		if err != nil {
 			return nil, s.blame(due[i], err)
 		}
 		if !ok {
-			t.run.next-- // the next batch begins with it
+			t.run.giveBack() // the next batch begins with it
 			return due[:i], nil
 		}
 		from := noLateness

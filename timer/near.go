@@ -1,6 +1,7 @@
 package timer
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sort"
@@ -150,8 +151,21 @@ func (n *near) advance(now UnixMs) {
 // sortReady puts ready in order.
 func (n *near) sortReady() {
 	if !n.sorted {
-		slices.SortFunc(n.ready[n.head:], func(a, b Entry) int { return a.Key.Compare(b.Key) })
+		sortEntries(n.ready[n.head:])
 		n.sorted = true
+	}
+}
+
+// sortEntries sorts entries by key.
+func sortEntries(entries []Entry) {
+	inOrder := func(a, b Entry) int {
+		if a.Due != b.Due {
+			return cmp.Compare(a.Due, b.Due)
+		}
+		return a.Key.Compare(b.Key)
+	}
+	if !slices.IsSortedFunc(entries, inOrder) {
+		slices.SortFunc(entries, inOrder)
 	}
 }
 

@@ -1,32 +1,38 @@
 package timer
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 )
 
 const (
-	// runBytesMax bounds what one read of the staging log asks for.
-	runBytesMax = 1 << 20
-	// runGapMax is how many unneeded bytes between two records of a batch are read along.
-	runGapMax = 4 << 10
-	// denseGapMax and denseMin say when whole batches are read: from denseMin records on, if no two
-	// neighbours are further apart than denseGapMax offsets.
-	denseGapMax = 8
-	denseMin    = 4
+	// runRecordsMax and runBytesMax bound what is read ahead of the delivery.
+	runRecordsMax = 8192
+	runBytesMax   = 2 << 20
+	// readBytesMax bounds what one read of the staging log asks for.
+	readBytesMax = 1 << 20
+	// readGapMax is how many unneeded bytes between two records are read along: about what one
+	// more read would cost.
+	readGapMax = 64 << 10
 )
 
-// run holds the bytes of the next records to be delivered, read together where they lie together.
-// It keeps its buffer. What one delivery leaves in it serves the next.
+// run holds the bytes of the next records to be delivered. It reads them in the order in which they
+// lie in the staging log, neighbours together, and gives them out in the order of delivery. What
+// one delivery leaves in it serves the next. It keeps its buffers.
 type run struct {
-	buf     []byte
-	records []runRecord // from next on: not used yet
+	arena   []byte      // the records
+	records []runRecord // in the order of delivery; from next on: not used yet
 	next    int
+
+	buf   []byte  // scratch: one read
+	order []int32 // scratch: the entries by staging offset
 }
 
-// runRecord says where a record lies in buf.
+// runRecord says where a record lies in the arena.
 type runRecord struct {
 	key      Key
 	from, to int
@@ -39,108 +45,153 @@ func (r *run) take(staging *log.Log, entries []Entry, bound Offset) ([]byte, err
 		rec := &r.records[r.next]
 		if rec.key == entries[0].Key {
 			r.next++
-			return r.buf[rec.from:rec.to], nil
+			return r.arena[rec.from:rec.to], nil
 		}
-		// Something earlier came in between: what was read ahead is used after it, or read again.
+		// Something came in between, which is rare: what was read ahead is read again after it.
 		if entries[0].Key.Less(rec.key) {
 			break
 		}
 		r.next++
 	}
-	if err := r.read(staging, entries, bound); err != nil {
+	if err := r.read(staging, window(entries), bound); err != nil {
 		return nil, err
 	}
 	r.next = 1
-	return r.buf[r.records[0].from:r.records[0].to], nil
+	return r.arena[r.records[0].from:r.records[0].to], nil
 }
 
-// read reads a run that starts with the first of entries.
-func (r *run) read(staging *log.Log, entries []Entry, bound Offset) error {
-	r.buf, r.records, r.next = r.buf[:0], r.records[:0], 0
-	if n := denseRun(entries); n >= denseMin && entries[0].base() != entries[n-1].base() {
-		return r.readBatches(staging, entries[:n], bound)
-	}
-	return r.readWithin(staging, entries)
-}
+// giveBack makes the next take return the same record again.
+func (r *run) giveBack() { r.next-- }
 
-// denseRun returns how many of the entries lie close together and in order.
-func denseRun(entries []Entry) int {
-	n, bytes := 1, int(entries[0].Length)
-	for n < len(entries) && bytes < runBytesMax {
-		gap := entries[n].Offset - entries[n-1].Offset
-		if gap < 1 || gap > denseGapMax {
-			break
-		}
+// window returns the entries whose records are read at once.
+func window(entries []Entry) []Entry {
+	n, bytes := 0, 0
+	for n < len(entries) && n < runRecordsMax && (n == 0 || bytes < runBytesMax) {
 		bytes += int(entries[n].Length)
 		n++
 	}
-	return n
+	return entries[:n]
+}
+
+// read reads the records of all entries.
+func (r *run) read(staging *log.Log, entries []Entry, bound Offset) error {
+	r.arena, r.records, r.order = r.arena[:0], r.records[:0], r.order[:0]
+	for i, e := range entries {
+		r.records = append(r.records, runRecord{key: e.Key})
+		r.order = append(r.order, int32(i))
+	}
+	inOrder := func(a, b int32) int { return cmp.Compare(entries[a].Offset, entries[b].Offset) }
+	if !slices.IsSortedFunc(r.order, inOrder) {
+		slices.SortFunc(r.order, inOrder)
+	}
+	for left := r.order; len(left) > 0; {
+		n, batches := neighbours(entries, left)
+		var err error
+		if batches {
+			n, err = r.readBatches(staging, entries, left[:n], bound)
+		} else {
+			err = r.readWithin(staging, entries, left[:n])
+		}
+		if err != nil {
+			r.drop()
+			return err
+		}
+		left = left[n:]
+	}
+	return nil
+}
+
+// neighbours returns how many of the entries, in offset order, are read together, and whether they
+// lie in several staged batches. Distances between batches are guessed from the record's size.
+func neighbours(entries []Entry, order []int32) (n int, batches bool) {
+	first := &entries[order[0]]
+	before, bytes := first, int64(first.Length)
+	for n = 1; n < len(order); n++ {
+		e := &entries[order[n]]
+		gap := int64(e.Offset-before.Offset-1) * int64(e.Length)
+		if e.base() == before.base() {
+			gap = int64(e.At) - int64(before.At) - int64(before.Length)
+		}
+		bytes += gap + int64(e.Length)
+		if gap < 0 || gap > readGapMax || bytes > readBytesMax {
+			break
+		}
+		batches = batches || e.base() != before.base()
+		before = e
+	}
+	return n, batches
+}
+
+// keep copies a record into the arena.
+func (r *run) keep(i int32, rec []byte) {
+	from := len(r.arena)
+	r.arena = append(r.arena, rec...)
+	r.records[i].from, r.records[i].to = from, len(r.arena)
 }
 
 // readBatches reads whole batches, and takes from them the records of as many entries as they hold.
-func (r *run) readBatches(staging *log.Log, entries []Entry, bound Offset) (err error) {
-	r.buf, err = staging.Read(r.buf, log.ReadRequest{
-		From: entries[0].Offset, Bound: bound, MaxBytes: runBytesMax, MinOne: true,
+func (r *run) readBatches(
+	staging *log.Log, entries []Entry, order []int32, bound Offset,
+) (n int, err error) {
+	first := &entries[order[0]]
+	r.buf, err = staging.Read(r.buf[:0], log.ReadRequest{
+		From: first.Offset, Bound: bound, MaxBytes: readBytesMax, MinOne: true,
 	})
 	if err != nil {
-		return fmt.Errorf("read staging offset %d: %w", entries[0].Offset, err)
+		return 0, fmt.Errorf("read staging offset %d: %w", first.Offset, err)
 	}
-	rest, at, i := r.buf, 0, 0
-	for len(rest) > 0 && i < len(entries) {
+	for rest := r.buf; len(rest) > 0 && n < len(order); {
 		b, after, err := batch.Next(rest)
 		if err != nil {
-			return fmt.Errorf("read staging offset %d: %w", entries[i].Offset, err)
+			return 0, fmt.Errorf("read staging offset %d: %w", first.Offset, err)
 		}
-		for ; i < len(entries) && entries[i].base() == b.BaseOffset(); i++ {
-			from, to := int(entries[i].At), int(entries[i].At)+int(entries[i].Length)
-			if from < batch.HeaderBytes || to > len(b) || b.LeaderEpoch() != entries[i].Epoch {
-				return badEntry(entries[i])
+		for ; n < len(order) && entries[order[n]].base() == b.BaseOffset(); n++ {
+			e := &entries[order[n]]
+			from, to := int(e.At), int(e.At)+int(e.Length)
+			if from < batch.HeaderBytes || to > len(b) || b.LeaderEpoch() != e.Epoch {
+				return 0, badEntry(e)
 			}
-			r.records = append(r.records, runRecord{entries[i].Key, at + from, at + to})
+			r.keep(order[n], b[from:to])
 		}
-		at += len(b)
 		rest = after
 	}
-	if len(r.records) == 0 {
-		return badEntry(entries[0])
+	if n == 0 {
+		return 0, badEntry(first)
 	}
-	return nil
+	return n, nil
 }
 
-// readWithin reads records of one staged batch without its other bytes, where they are many.
-func (r *run) readWithin(staging *log.Log, entries []Entry) (err error) {
-	first := entries[0]
-	end := int(first.At) + int(first.Length)
-	r.records = append(r.records, runRecord{first.Key, 0, int(first.Length)})
-	for _, e := range entries[1:] {
-		from, to := int(e.At), int(e.At)+int(e.Length)
-		if e.base() != first.base() || from < end || from-end > runGapMax ||
-			to-int(first.At) > runBytesMax {
-			break
-		}
-		r.records = append(r.records, runRecord{e.Key, from - int(first.At), to - int(first.At)})
-		end = to
-	}
-	r.buf, err = staging.ReadWithin(r.buf, first.base(), int(first.At), end-int(first.At))
+// readWithin reads records of one staged batch and what lies between them.
+func (r *run) readWithin(staging *log.Log, entries []Entry, order []int32) (err error) {
+	first, last := &entries[order[0]], &entries[order[len(order)-1]]
+	at, n := int(first.At), int(last.At)+int(last.Length)-int(first.At)
+	r.buf, err = staging.ReadWithin(r.buf[:0], first.base(), at, n)
 	if err != nil {
 		return fmt.Errorf("read staging offset %d: %w", first.Offset, err)
 	}
-	if len(r.buf) != end-int(first.At) {
+	if len(r.buf) != n {
 		return badEntry(first)
+	}
+	for _, i := range order {
+		from := int(entries[i].At) - at
+		r.keep(i, r.buf[from:from+int(entries[i].Length)])
 	}
 	return nil
 }
 
-// drop forgets what was read ahead, and a buffer that one huge record made large.
+// drop forgets what was read ahead, and buffers that one huge record made large.
 func (r *run) drop() {
 	r.records, r.next = r.records[:0], 0
-	if cap(r.buf) > 2*runBytesMax {
+	if cap(r.buf) > 2*readBytesMax {
 		r.buf = nil
+	}
+	if cap(r.arena) > 2*runBytesMax {
+		r.arena = nil
 	}
 }
 
 // badEntry says that an entry does not point at its record.
-func badEntry(e Entry) error {
+func badEntry(e *Entry) error {
 	return fmt.Errorf("%w: entry %s due %d points at %d bytes at byte %d of the staged batch at"+
 		" offset %d, which are not that record",
 		ErrIndex, e.Position, e.Due, e.Length, e.At, e.base())
