@@ -1,6 +1,7 @@
 package groups
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ var joinErrors = map[string]struct {
 func TestJoinErrors(t *testing.T) {
 	for name, tt := range joinErrors {
 		t.Run(name, func(t *testing.T) {
-			full := tt.want == ErrGroupMaxSizeReached
+			full := errors.Is(tt.want, ErrGroupMaxSizeReached)
 			inWorld(t, func(o *Options) {
 				if full {
 					o.GroupMaxSize = 2

@@ -35,6 +35,7 @@ func (g *group) checkSync(r *SyncRequest) (*member, error) {
 		return nil, ErrCoordinatorNotAvailable
 	case Empty:
 		return nil, ErrUnknownMember
+	case PreparingRebalance, CompletingRebalance, Stable:
 	}
 	m, err := g.check(r.MemberID, r.InstanceID)
 	if err != nil {

@@ -92,10 +92,10 @@ func TestLogFile(t *testing.T) {
 			t.Errorf("content %q", got)
 		}
 		buf := make([]byte, 8)
-		if n, err := f.ReadAt(buf, 6); n != 5 || err != io.EOF || string(buf[:n]) != "world" {
+		if n, err := f.ReadAt(buf, 6); n != 5 || !errors.Is(err, io.EOF) || string(buf[:n]) != "world" {
 			t.Errorf("ReadAt past the end = %d, %v", n, err)
 		}
-		if n, err := f.ReadAt(buf, 100); n != 0 || err != io.EOF {
+		if n, err := f.ReadAt(buf, 100); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("ReadAt behind the end = %d, %v", n, err)
 		}
 		must(t, f.Truncate(3))
