@@ -1,6 +1,10 @@
 package kafkaproto
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/chronosdb/chronosdb/log/invariant"
+)
 
 // bufferClasses are the sizes of pooled buffers. The 1 MiB class has room for a batch of the
 // default max.message.bytes with its request around it, or for a fetched partition's default
@@ -27,8 +31,12 @@ func (p *bufferPool) get(n int) []byte {
 	return make([]byte, 0, n)
 }
 
-// put takes a buffer back. The caller must have no slice of it left.
+// put takes a buffer back. The caller must have no slice of it left; where invariants are checked
+// its content is destroyed, so that a test sees who has.
 func (p *bufferPool) put(b []byte) {
+	if invariant.Enabled {
+		poison(b[:cap(b)])
+	}
 	for i, size := range bufferClasses {
 		if cap(b) == size {
 			b = b[:0]
@@ -58,4 +66,10 @@ func (p *bufferPool) shrink(b []byte) []byte {
 	smaller := append(p.get(len(b)), b...)
 	p.put(b)
 	return smaller
+}
+
+func poison(b []byte) {
+	for i := range b {
+		b[i] = 0xDB
+	}
 }

@@ -84,13 +84,16 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("kafkaproto: max-request-bytes is %d; use 0 for the default of %d, or up to %d",
 			o.MaxRequestBytes, MaxRequestBytesDefault, maxRequestBytesMax)
 	}
+	if o.AnswerMemoryBytes < api.FetchBytesMax {
+		return fmt.Errorf("kafkaproto: AnswerMemoryBytes is %d; one answer alone may need %d",
+			o.AnswerMemoryBytes, api.FetchBytesMax)
+	}
 	for _, f := range []struct {
 		name  string
 		value int64
 	}{
 		{"ConnectionsMax", int64(o.ConnectionsMax)},
 		{"RequestMemoryBytes", o.RequestMemoryBytes},
-		{"AnswerMemoryBytes", o.AnswerMemoryBytes},
 		{"IdleTimeout", int64(o.IdleTimeout)},
 	} {
 		if f.value <= 0 {

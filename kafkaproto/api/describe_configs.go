@@ -145,7 +145,7 @@ func (s *Service) brokerConfigs() []shownConfig {
 		{Name: "broker.id", Type: metadata.ConfigInt, Value: node, Set: true},
 		{Name: "default.replication.factor", Type: metadata.ConfigInt, Value: "1"},
 		{Name: "delete.topic.enable", Type: metadata.ConfigBoolean, Value: "true"},
-		{Name: "fetch.max.bytes", Type: metadata.ConfigInt, Value: strconv.Itoa(fetchBytesMax)},
+		{Name: "fetch.max.bytes", Type: metadata.ConfigInt, Value: strconv.Itoa(FetchBytesMax)},
 		{Name: "min.insync.replicas", Type: metadata.ConfigInt, Value: "1"},
 		{Name: "node.id", Type: metadata.ConfigInt, Value: node, Set: true},
 		{

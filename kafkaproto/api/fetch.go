@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// fetchBytesMax bounds one response, as Kafka's fetch.max.bytes of a broker.
-	fetchBytesMax = 55 << 20
+	// FetchBytesMax bounds one Fetch response, as Kafka's fetch.max.bytes of a broker.
+	FetchBytesMax = 55 << 20
 	// fetchWaitMax bounds how long a fetch may be parked; Kafka takes any time.
 	fetchWaitMax = 5 * time.Minute
 	// fetchGatherPause is the pause before data that was too little is looked at again. Only
@@ -51,7 +51,7 @@ func (s *Service) fetch(c *call, r *kmsg.FetchRequest) (Reply, error) {
 	f := &fetchReply{
 		s:        s,
 		version:  c.Version,
-		maxBytes: int(min(max(r.MaxBytes, 0), fetchBytesMax)),
+		maxBytes: int(min(max(r.MaxBytes, 0), FetchBytesMax)),
 		minBytes: int(r.MinBytes),
 		wait:     min(time.Duration(r.MaxWaitMillis)*time.Millisecond, fetchWaitMax),
 		follower: r.ReplicaID >= 0 || r.ReplicaState.ID >= 0,
