@@ -88,12 +88,15 @@ func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 		return segmentRead{}, err
 	}
 	size := s.size.Load()
+	if size-at.pos < batch.HeaderBytes { // Truncate has removed the batch since it was located
+		return segmentRead{}, s.corrupt(at.pos, fmt.Errorf("%w: the segment ends", batch.ErrShort))
+	}
 	n := min(int64(max(r.MaxBytes, 0)), size-at.pos)
 	if n < batch.HeaderBytes {
 		if !r.MinOne {
 			return segmentRead{bytes: dst}, nil
 		}
-		n = min(batch.HeaderBytes, size-at.pos)
+		n = batch.HeaderBytes
 	}
 	p, err := l.readAt(s, dst, at, n)
 	if err != nil {
