@@ -421,9 +421,27 @@ func (l indexLogger) Errorf(format string, args ...any) {
 
 // Fatalf records the failure and ends the goroutine: Pebble expects that it does not return.
 func (l indexLogger) Fatalf(format string, args ...any) {
-	l.ix.fail(fmt.Errorf(format, args...))
+	fatal := &fatalError{text: fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			fatal.cause = err
+		}
+	}
+	l.ix.fail(fatal)
 	runtime.Goexit()
 }
+
+// fatalError is what Pebble told Fatalf, with the error among its arguments.
+type fatalError struct {
+	text  string
+	cause error
+}
+
+// Error returns Pebble's text.
+func (e *fatalError) Error() string { return e.text }
+
+// Unwrap returns the error that Pebble gave up for, or nil.
+func (e *fatalError) Unwrap() error { return e.cause }
 
 var (
 	_ Index         = (*PebbleIndex)(nil)
