@@ -212,10 +212,12 @@ func TestGuard(t *testing.T) {
 	if err := guard(func() error { return io.EOF }); !errors.Is(err, io.EOF) {
 		t.Errorf("an error became %v", err)
 	}
-	if err := guard(func() error { panic(errTest) }); !errors.Is(err, errPanic) || !strings.Contains(err.Error(), "test's own") {
+	err := guard(func() error { panic(errTest) })
+	if !errors.Is(err, errPanic) || !strings.Contains(err.Error(), "test's own") {
 		t.Errorf("a panic became %v", err)
 	}
-	if err := guard(func() error { _ = batch.Batch(nil).Magic(); return nil }); !errors.Is(err, errPanic) {
+	err = guard(func() error { _ = batch.Batch(nil).Magic(); return nil })
+	if !errors.Is(err, errPanic) {
 		t.Errorf("a panic in a pure decoder became %v", err)
 	}
 	// There is no partition behind the pointer, so package replication panics.

@@ -86,8 +86,8 @@ func (s *Service) configsOf(r *kmsg.DescribeConfigsRequestResource) ([]shownConf
 			return nil, nil
 		}
 		if own := strconv.Itoa(int(s.o.Replicas.NodeID())); r.ResourceName != own {
-			return nil, fmt.Errorf("%w: unexpected broker id, expected %s or empty string, but received %s",
-				errInvalidRequest, own, r.ResourceName)
+			return nil, fmt.Errorf("%w: unexpected broker id, expected %s or empty string, "+
+				"but received %s", errInvalidRequest, own, r.ResourceName)
 		}
 		return s.brokerConfigs(), nil
 	default:
@@ -110,7 +110,9 @@ func (s *Service) topicConfigs(t *metadata.Topic) []shownConfig {
 }
 
 // topicConfig is a topic's value of a config, and where it comes from.
-func (s *Service) topicConfig(t *metadata.Topic, def metadata.ConfigDef) (string, kmsg.ConfigSource) {
+func (s *Service) topicConfig(
+	t *metadata.Topic, def metadata.ConfigDef,
+) (string, kmsg.ConfigSource) {
 	if set, ok := t.Configs[def.Name]; ok {
 		return set, kmsg.ConfigSourceDynamicTopicConfig
 	}
@@ -177,7 +179,9 @@ func (s *Service) brokerConfigs() []shownConfig {
 }
 
 // encode makes an entry of a response with what the request asked for.
-func (c *shownConfig) encode(r *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
+func (c *shownConfig) encode(
+	r *kmsg.DescribeConfigsRequest,
+) kmsg.DescribeConfigsResponseResourceConfig {
 	out := kmsg.NewDescribeConfigsResponseResourceConfig()
 	out.Name, out.Value, out.ReadOnly = c.name, &c.value, c.readOnly
 	out.Source = c.source

@@ -44,7 +44,8 @@ const (
 //   - There are no followers: a fetch with a replica id gets NOT_LEADER_OR_FOLLOWER.
 //
 // Version notes:
-//   - v5: log start offset; v7: sessions; v9: leader epoch; v10: zstd; v11: rack (ignored: one node)
+//   - v5: log start offset; v7: sessions; v9: leader epoch; v10: zstd
+//   - v11: rack, which means nothing on one node
 //   - v12: flexible, diverging epoch; v13: topic ids; v15: replica state as a tag
 //   - v16: current leader and its node with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH
 func (s *Service) fetch(c *call, r *kmsg.FetchRequest) (Reply, error) {

@@ -140,7 +140,8 @@ func (e *fetchEncoder) reserve() (at int) {
 	return at
 }
 
-// finish writes the fields of the partition that began at. Its records are in dst from recordsAt on.
+// finish writes the fields of the partition that began at. Its records are in dst, from recordsAt
+// on.
 func (e *fetchEncoder) finish(at, recordsAt int, p fetchedPartition) {
 	var fields [128]byte
 	head := e.appendFields(fields[:0], p, len(e.dst)-recordsAt)

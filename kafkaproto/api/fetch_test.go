@@ -94,6 +94,7 @@ func TestFetchStates(t *testing.T) {
 }
 
 func TestFetchRefusals(t *testing.T) {
+	part := func(r *kmsg.FetchRequest) *kmsg.FetchRequestTopicPartition { return &r.Topics[0].Partitions[0] }
 	for _, c := range []struct {
 		name    string
 		version int16
@@ -102,9 +103,9 @@ func TestFetchRefusals(t *testing.T) {
 	}{
 		{"topic", 12, func(r *kmsg.FetchRequest) { r.Topics[0].Topic = "no" }, kerr.UnknownTopicOrPartition},
 		{"topic id", 13, func(r *kmsg.FetchRequest) { r.Topics[0].TopicID[5]++ }, kerr.UnknownTopicID},
-		{"partition", 13, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].Partition = 9 }, kerr.UnknownTopicOrPartition},
-		{"old epoch", 12, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 2 }, kerr.FencedLeaderEpoch},
-		{"new epoch", 12, func(r *kmsg.FetchRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 4 }, kerr.UnknownLeaderEpoch},
+		{"partition", 13, func(r *kmsg.FetchRequest) { part(r).Partition = 9 }, kerr.UnknownTopicOrPartition},
+		{"old epoch", 12, func(r *kmsg.FetchRequest) { part(r).CurrentLeaderEpoch = 2 }, kerr.FencedLeaderEpoch},
+		{"new epoch", 12, func(r *kmsg.FetchRequest) { part(r).CurrentLeaderEpoch = 4 }, kerr.UnknownLeaderEpoch},
 		{"follower", 12, func(r *kmsg.FetchRequest) { r.ReplicaID = 2 }, kerr.NotLeaderForPartition},
 		{"new follower", 17, func(r *kmsg.FetchRequest) { r.ReplicaState.ID = 2 }, kerr.NotLeaderForPartition},
 	} {
@@ -245,10 +246,11 @@ func TestFetchZstdNeedsVersion10(t *testing.T) {
 	b := newBench(t)
 	id := b.topic("t", 1)
 	b.replicas.Of("t", 0).Put(records(t, 9, 100, batch.Zstd))
-	if p := b.fetched(fetchAt(9, id, 0))[0]; p.ErrorCode != kerr.UnsupportedCompressionType.Code || len(p.RecordBatches) != 0 {
+	p := b.fetched(fetchAt(9, id, 0))[0]
+	if p.ErrorCode != kerr.UnsupportedCompressionType.Code || len(p.RecordBatches) != 0 {
 		t.Errorf("v9: %+v", p)
 	}
-	if p := b.fetched(fetchAt(10, id, 0))[0]; p.ErrorCode != 0 || len(p.RecordBatches) == 0 {
+	if p = b.fetched(fetchAt(10, id, 0))[0]; p.ErrorCode != 0 || len(p.RecordBatches) == 0 {
 		t.Errorf("v10: %+v", p)
 	}
 }
@@ -379,10 +381,7 @@ func TestFetchOfDeletedTopic(t *testing.T) {
 }
 
 // scarce is a memory budget with a little left.
-type scarce struct {
-	unbounded
-	left int64
-}
+type scarce struct{ left int64 }
 
 func (s *scarce) Acquire(_ context.Context, n int64) error {
 	if n > s.left {

@@ -281,7 +281,8 @@ func TestOffsetFetchOfManyGroups(t *testing.T) {
 	b.groups.Fail(nil)
 	r := populated(t, 9, 10, [16]byte{9}).(*kmsg.OffsetFetchRequest)
 	got := b.do(r).(*kmsg.OffsetFetchResponse).Groups[0].Topics[0]
-	if got.TopicID != [16]byte{9} || got.Partitions[0].ErrorCode != kerr.UnknownTopicID.Code || got.Partitions[0].Offset != -1 {
+	p := got.Partitions[0]
+	if got.TopicID != [16]byte{9} || p.ErrorCode != kerr.UnknownTopicID.Code || p.Offset != -1 {
 		t.Errorf("unknown id: %+v", got)
 	}
 }
@@ -291,7 +292,8 @@ func TestListGroups(t *testing.T) {
 	for version := int16(0); version <= 5; version++ {
 		out := b.do(populated(t, 16, version, [16]byte{})).(*kmsg.ListGroupsResponse)
 		if len(out.Groups) != 1 || out.Groups[0].Group != "g" || out.Groups[0].ProtocolType != "consumer" ||
-			(out.Groups[0].GroupState == "Stable") != (version >= 4) || (out.Groups[0].GroupType == "classic") != (version >= 5) {
+			(out.Groups[0].GroupState == "Stable") != (version >= 4) ||
+			(out.Groups[0].GroupType == "classic") != (version >= 5) {
 			t.Errorf("v%d: %+v", version, out.Groups)
 		}
 	}

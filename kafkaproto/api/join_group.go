@@ -46,7 +46,9 @@ func (s *Service) joinGroup(c *call, r *kmsg.JoinGroupRequest) (Reply, error) {
 	}
 	for _, p := range r.Protocols {
 		// The group keeps it for longer than the frame it came in.
-		in.Protocols = append(in.Protocols, groups.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)})
+		in.Protocols = append(in.Protocols, groups.Protocol{
+			Name: p.Name, Metadata: bytes.Clone(p.Metadata),
+		})
 	}
 	p := newPromise()
 	version := c.Version
@@ -68,7 +70,8 @@ func joined(version int16, a groups.JoinResponse) kmsg.Response {
 	}
 	for _, m := range a.Members {
 		member := kmsg.NewJoinGroupResponseMember()
-		member.MemberID, member.InstanceID, member.ProtocolMetadata = m.MemberID, m.InstanceID, m.Metadata
+		member.MemberID, member.InstanceID = m.MemberID, m.InstanceID
+		member.ProtocolMetadata = m.Metadata
 		out.Members = append(out.Members, member)
 	}
 	return out

@@ -18,7 +18,8 @@ func (s *Service) listGroups(c *call, r *kmsg.ListGroupsRequest) (Reply, error) 
 		out.ErrorCode = codeOf(err)
 		for _, g := range all {
 			to := kmsg.NewListGroupsResponseGroup()
-			to.Group, to.ProtocolType, to.GroupState, to.GroupType = g.GroupID, g.ProtocolType, g.State, g.Type
+			to.Group, to.ProtocolType = g.GroupID, g.ProtocolType
+			to.GroupState, to.GroupType = g.State, g.Type
 			out.Groups = append(out.Groups, to)
 		}
 		return out, nil

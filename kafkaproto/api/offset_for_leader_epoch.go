@@ -17,7 +17,9 @@ import (
 //
 // Version notes:
 //   - v2: current leader epoch; v3: replica id; v4: flexible
-func (s *Service) offsetForLeaderEpoch(c *call, r *kmsg.OffsetForLeaderEpochRequest) (Reply, error) {
+func (s *Service) offsetForLeaderEpoch(
+	c *call, r *kmsg.OffsetForLeaderEpochRequest,
+) (Reply, error) {
 	return inTurn(func(*Waiter) (kmsg.Response, error) {
 		out := kmsg.NewPtrOffsetForLeaderEpochResponse()
 		out.Version = c.Version

@@ -61,16 +61,17 @@ func TestListOffsets(t *testing.T) {
 }
 
 func TestListOffsetsRefusals(t *testing.T) {
+	type request = kmsg.ListOffsetsRequest
 	for _, c := range []struct {
 		name   string
-		change func(r *kmsg.ListOffsetsRequest)
+		change func(r *request)
 		want   *kerr.Error
 	}{
-		{"topic", func(r *kmsg.ListOffsetsRequest) { r.Topics[0].Topic = "no" }, kerr.UnknownTopicOrPartition},
-		{"partition", func(r *kmsg.ListOffsetsRequest) { r.Topics[0].Partitions[0].Partition = 3 }, kerr.UnknownTopicOrPartition},
-		{"old epoch", func(r *kmsg.ListOffsetsRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 1 }, kerr.FencedLeaderEpoch},
-		{"new epoch", func(r *kmsg.ListOffsetsRequest) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 9 }, kerr.UnknownLeaderEpoch},
-		{"twice", func(r *kmsg.ListOffsetsRequest) { r.Topics = append(r.Topics, r.Topics[0]) }, kerr.InvalidRequest},
+		{"topic", func(r *request) { r.Topics[0].Topic = "no" }, kerr.UnknownTopicOrPartition},
+		{"partition", func(r *request) { r.Topics[0].Partitions[0].Partition = 3 }, kerr.UnknownTopicOrPartition},
+		{"old epoch", func(r *request) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 1 }, kerr.FencedLeaderEpoch},
+		{"new epoch", func(r *request) { r.Topics[0].Partitions[0].CurrentLeaderEpoch = 9 }, kerr.UnknownLeaderEpoch},
+		{"twice", func(r *request) { r.Topics = append(r.Topics, r.Topics[0]) }, kerr.InvalidRequest},
 	} {
 		b := newBench(t)
 		b.topic("t", 1)
@@ -132,6 +133,7 @@ func TestInitProducerID(t *testing.T) {
 		}
 		seen[out.ProducerID] = true
 	}
+	noTxns := kerr.TransactionalIDAuthorizationFailed
 	out := ask(4, func(r *kmsg.InitProducerIDRequest) { r.ProducerID, r.ProducerEpoch = 5, 2 })
 	if out.ErrorCode != 0 || out.ProducerID == 5 || out.ProducerEpoch != 0 {
 		t.Errorf("with an id of its own: %+v", out)
@@ -141,7 +143,7 @@ func TestInitProducerID(t *testing.T) {
 		change func(r *kmsg.InitProducerIDRequest)
 		want   *kerr.Error
 	}{
-		{"transactional", func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("x") }, kerr.TransactionalIDAuthorizationFailed},
+		{"transactional", func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("x") }, noTxns},
 		{"empty", func(r *kmsg.InitProducerIDRequest) { r.TransactionalID = kmsg.StringPtr("") }, kerr.InvalidRequest},
 		{"id only", func(r *kmsg.InitProducerIDRequest) { r.ProducerID = 5 }, kerr.InvalidRequest},
 		{"epoch only", func(r *kmsg.InitProducerIDRequest) { r.ProducerEpoch = 5 }, kerr.InvalidRequest},

@@ -82,7 +82,7 @@ func produceTopic(
 		return nil, err
 	}
 	if topic.Internal {
-		return nil, fmt.Errorf("%w: %s is internal; clients may only read it", errInvalidTopic, topic.Name)
+		return nil, fmt.Errorf("%w: %s is internal and may only be read", errInvalidTopic, topic.Name)
 	}
 	return topic, nil
 }

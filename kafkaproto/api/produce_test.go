@@ -32,12 +32,14 @@ func damaged(t *testing.T, change func(b batch.Batch) []byte) []byte {
 	return change(batch.Batch(records(t, 2, 10, batch.None)))
 }
 
-func sealed(b batch.Batch) []byte {
-	b.SealCRC()
-	return b
-}
-
 func TestProduceRefusals(t *testing.T) {
+	attribute := func(bit int) []byte {
+		return damaged(t, func(b batch.Batch) []byte {
+			b.SetAttributes(1 << bit)
+			b.SealCRC()
+			return b
+		})
+	}
 	two := func(b batch.Batch) []byte { return append(append([]byte{}, b...), b...) }
 	for _, c := range []struct {
 		name    string
@@ -52,10 +54,10 @@ func TestProduceRefusals(t *testing.T) {
 		{"magic 1", 9, damaged(t, func(b batch.Batch) []byte { b[16] = 1; return b }), kerr.InvalidRecord},
 		{"crc", 9, damaged(t, func(b batch.Batch) []byte { b[70] ^= 1; return b }), kerr.CorruptMessage},
 		{"cut", 9, damaged(t, func(b batch.Batch) []byte { return b[:len(b)-1] }), kerr.CorruptMessage},
-		{"control", 9, damaged(t, func(b batch.Batch) []byte { b.SetAttributes(1 << 5); return sealed(b) }), kerr.InvalidRecord},
-		{"mark", 9, damaged(t, func(b batch.Batch) []byte { b.SetAttributes(1 << 14); return sealed(b) }), kerr.InvalidRecord},
-		{"log append time", 9, damaged(t, func(b batch.Batch) []byte { b.SetAttributes(1 << 3); return sealed(b) }), kerr.InvalidTimestamp},
-		{"transactional", 9, damaged(t, func(b batch.Batch) []byte { b.SetAttributes(1 << 4); return sealed(b) }), kerr.TransactionalIDAuthorizationFailed},
+		{"control", 9, attribute(5), kerr.InvalidRecord},
+		{"mark", 9, attribute(14), kerr.InvalidRecord},
+		{"log append time", 9, attribute(3), kerr.InvalidTimestamp},
+		{"transactional", 9, attribute(4), kerr.TransactionalIDAuthorizationFailed},
 		{"too large", 9, records(t, 1, 1<<20, batch.None), kerr.MessageTooLarge},
 		{"zstd too early", 6, records(t, 9, 100, batch.Zstd), kerr.UnsupportedCompressionType},
 		{"zstd", 7, records(t, 9, 100, batch.Zstd), nil},
@@ -86,6 +88,7 @@ func asError(e *kerr.Error) error {
 }
 
 func TestProduceToWrongPlaces(t *testing.T) {
+	type request = kmsg.ProduceRequest
 	b := newBench(t)
 	id := b.topic("t", 1)
 	if _, err := b.replicas.CreateTopic(replication.TopicSpec{
@@ -94,7 +97,7 @@ func TestProduceToWrongPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw := records(t, 1, 10, batch.None)
-	code := func(version int16, change func(r *kmsg.ProduceRequest)) int16 {
+	code := func(version int16, change func(r *request)) int16 {
 		t.Helper()
 		r := produce(version, id, raw)
 		change(r)
@@ -107,17 +110,17 @@ func TestProduceToWrongPlaces(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		version int16
-		change  func(r *kmsg.ProduceRequest)
+		change  func(r *request)
 		want    *kerr.Error
 	}{
-		{"topic", 12, func(r *kmsg.ProduceRequest) { r.Topics[0].Topic = "no" }, kerr.UnknownTopicOrPartition},
-		{"topic id", 13, func(r *kmsg.ProduceRequest) { r.Topics[0].TopicID[3]++ }, kerr.UnknownTopicID},
-		{"partition", 13, func(r *kmsg.ProduceRequest) { r.Topics[0].Partitions[0].Partition = 1 }, kerr.UnknownTopicOrPartition},
-		{"negative", 7, func(r *kmsg.ProduceRequest) { r.Topics[0].Partitions[0].Partition = -1 }, kerr.UnknownTopicOrPartition},
-		{"internal", 7, func(r *kmsg.ProduceRequest) { r.Topics[0].Topic = "__consumer_offsets" }, kerr.InvalidTopicException},
-		{"acks 2", 7, func(r *kmsg.ProduceRequest) { r.Acks = 2 }, kerr.InvalidRequiredAcks},
-		{"acks -2", 7, func(r *kmsg.ProduceRequest) { r.Acks = -2 }, kerr.InvalidRequiredAcks},
-		{"transactional", 7, func(r *kmsg.ProduceRequest) { r.TransactionID = kmsg.StringPtr("x") }, kerr.TransactionalIDAuthorizationFailed},
+		{"topic", 12, func(r *request) { r.Topics[0].Topic = "no" }, kerr.UnknownTopicOrPartition},
+		{"topic id", 13, func(r *request) { r.Topics[0].TopicID[3]++ }, kerr.UnknownTopicID},
+		{"partition", 13, func(r *request) { r.Topics[0].Partitions[0].Partition = 1 }, kerr.UnknownTopicOrPartition},
+		{"negative", 7, func(r *request) { r.Topics[0].Partitions[0].Partition = -1 }, kerr.UnknownTopicOrPartition},
+		{"internal", 7, func(r *request) { r.Topics[0].Topic = "__consumer_offsets" }, kerr.InvalidTopicException},
+		{"acks 2", 7, func(r *request) { r.Acks = 2 }, kerr.InvalidRequiredAcks},
+		{"acks -2", 7, func(r *request) { r.Acks = -2 }, kerr.InvalidRequiredAcks},
+		{"transactional", 7, func(r *request) { r.TransactionID = new(string) }, kerr.TransactionalIDAuthorizationFailed},
 	} {
 		if got := code(c.version, c.change); got != c.want.Code {
 			t.Errorf("%s: code %d, want %v", c.name, got, c.want)

@@ -42,9 +42,9 @@ func on[R kmsg.Request](f func(s *Service, c *call, r R) (Reply, error)) handler
 
 // table is the one list of APIs, in the versions of Kafka 4.4.
 //
-// Produce is advertised from 0 because librdkafka up to 2.11 sends its batches uncompressed, without
-// a word, to a broker that does not list version 0 (KAFKA-18659). JoinGroup starts at 0 because
-// librdkafka up to 2.10 cannot subscribe otherwise (KAFKA-19444).
+// Produce is advertised from 0 because librdkafka up to 2.11 sends its batches uncompressed,
+// without a word, to a broker that does not list version 0 (KAFKA-18659). JoinGroup starts at 0
+// because librdkafka up to 2.10 cannot subscribe otherwise (KAFKA-19444).
 func table() []row {
 	return []row{
 		{

@@ -150,7 +150,9 @@ func (g *Groups) Commit(r groups.CommitRequest, reply func(groups.CommitResponse
 	for _, t := range r.Topics {
 		to := groups.CommitTopicResult{Topic: t.Topic, TopicID: t.TopicID}
 		for _, p := range t.Partitions {
-			to.Partitions = append(to.Partitions, groups.CommitPartitionResult{Partition: p.Partition, Err: a.Err})
+			to.Partitions = append(to.Partitions, groups.CommitPartitionResult{
+				Partition: p.Partition, Err: a.Err,
+			})
 		}
 		a.Topics = append(a.Topics, to)
 	}
