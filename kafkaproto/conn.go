@@ -143,8 +143,6 @@ func (c *conn) readLoop() error {
 func (c *conn) awaitRequest(in *frameReader, idle time.Duration) error {
 	for {
 		err := in.awaitByte(idle)
-		// Asked after the deadline was set, so that Drain, which sets it after it has said so,
-		// wins in either order.
 		if c.s.stopping() {
 			return errStopping
 		}

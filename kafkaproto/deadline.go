@@ -21,6 +21,9 @@ const (
 	writePieceBytes = 1 << 20
 )
 
+// longAgo is a deadline that ends a read at once.
+var longAgo = time.Unix(1, 0)
+
 // frameDeadline is how long a whole frame of n bytes may take.
 func frameDeadline(n int) time.Duration {
 	return frameTimeout + time.Duration(n)*time.Second/frameBytesPerSecondMin

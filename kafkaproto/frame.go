@@ -63,6 +63,10 @@ func newFrameReader(nc net.Conn, s *Server) *frameReader {
 		deadline: func(d time.Duration) {
 			// It fails only on a closed connection, which the next read reports.
 			_ = nc.SetReadDeadline(s.o.Clock.Now().Add(d))
+			if s.stopping() {
+				// Drain has set a deadline in the past, which this one has replaced.
+				_ = nc.SetReadDeadline(longAgo)
+			}
 		},
 		limits:  frameLimits{s.o.MaxRequestBytes, OtherRequestBytesMax},
 		budget:  s.budget,

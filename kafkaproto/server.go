@@ -198,7 +198,7 @@ func (s *Server) stop() error {
 	for c := range s.mu.conns {
 		// The reader wakes, sees that drain is closed, and ends. It fails only on a connection
 		// that has ended already.
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+		_ = c.nc.SetReadDeadline(longAgo)
 	}
 	if errors.Is(err, net.ErrClosed) {
 		return nil

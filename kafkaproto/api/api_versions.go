@@ -5,6 +5,7 @@ import (
 	"regexp"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
 )
 
 // softwareName is what Kafka allows as a client's name or version (KIP-511).
@@ -30,10 +31,12 @@ func (s *Service) apiVersions(c *call, r *kmsg.ApiVersionsRequest) (Reply, error
 	out.Version = c.Version
 	if err := s.checkApiVersions(r); err != nil {
 		out.ErrorCode = codeOf(err)
-		return ready{out}, nil
+		return ready{Response: out}, nil
 	}
 	if c.Version >= 3 {
-		c.session.software = short(r.ClientSoftwareName) + "/" + short(r.ClientSoftwareVersion)
+		s.log.Debug("client", zap.String("host", c.session.clientHost),
+			zap.String("software", short(r.ClientSoftwareName)),
+			zap.String("version", short(r.ClientSoftwareVersion)))
 	}
 	for _, row := range s.list {
 		k := kmsg.NewApiVersionsResponseApiKey()
@@ -42,7 +45,7 @@ func (s *Service) apiVersions(c *call, r *kmsg.ApiVersionsRequest) (Reply, error
 	}
 	// Clients ignore the (empty) list of features at an epoch below 0.
 	out.FinalizedFeaturesEpoch = 0
-	return ready{out}, nil
+	return ready{Response: out}, nil
 }
 
 func (s *Service) checkApiVersions(r *kmsg.ApiVersionsRequest) error {

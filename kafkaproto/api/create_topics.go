@@ -15,6 +15,7 @@ import (
 //   - A topic is durable and ready when the answer says so; the timeout is never waited for.
 //   - Names that only the server may use are refused with INVALID_TOPIC_EXCEPTION.
 //   - A name that stands twice in one request gets INVALID_REQUEST, and is not created.
+//   - More than 10,000 partitions in one request get POLICY_VIOLATION, as in Kafka.
 //   - validate_only says what would happen and changes nothing.
 //
 // Version notes:
@@ -28,11 +29,16 @@ func (s *Service) createTopics(c *call, r *kmsg.CreateTopicsRequest) (Reply, err
 		for i := range r.Topics {
 			named[r.Topics[i].Topic]++
 		}
+		tooMany := checkTotal(r)
 		for i := range r.Topics {
 			t := &r.Topics[i]
 			to := kmsg.NewCreateTopicsResponseTopic()
 			to.Topic = t.Topic
-			topic, err := s.createTopic(r, t, named[t.Topic])
+			var topic *metadata.Topic
+			err := tooMany
+			if err == nil {
+				topic, err = s.createTopic(r, t, named[t.Topic])
+			}
 			if err != nil {
 				to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
 				to.NumPartitions, to.ReplicationFactor = -1, -1
@@ -43,6 +49,23 @@ func (s *Service) createTopics(c *call, r *kmsg.CreateTopicsRequest) (Reply, err
 		}
 		return out, nil
 	}), nil
+}
+
+// createdPartitionsMax is Kafka's ReplicationControlManager.MAX_PARTITIONS_PER_BATCH.
+const createdPartitionsMax = 10_000
+
+// checkTotal bounds the partitions of one request; those of a default count as one.
+func checkTotal(r *kmsg.CreateTopicsRequest) error {
+	total := int64(0)
+	for i := range r.Topics {
+		t := &r.Topics[i]
+		total += max(int64(t.NumPartitions), int64(len(t.ReplicaAssignment)), 1)
+	}
+	if total > createdPartitionsMax {
+		return fmt.Errorf("%w: %d partitions in one request; at most %d are created at a time",
+			errPolicy, total, createdPartitionsMax)
+	}
+	return nil
 }
 
 func (s *Service) createTopic(

@@ -36,7 +36,8 @@ var configTypes = map[metadata.ConfigType]kmsg.ConfigType{
 //   - The broker shows, read-only, the settings that tools look for. The broker "" stands for
 //     dynamic defaults of the whole cluster, of which there are none.
 //   - No names, whether null or empty, ask for all configs, as in Kafka; unknown ones for nothing.
-//   - Other resources get INVALID_REQUEST.
+//   - Other resources get INVALID_REQUEST, and so does one that was asked before in the same
+//     request: a small request must not have an answer a thousand times its size.
 //
 // Version notes:
 //   - v1: source and synonyms; v3: type and documentation; v4: flexible
@@ -44,11 +45,17 @@ func (s *Service) describeConfigs(c *call, r *kmsg.DescribeConfigsRequest) (Repl
 	return inTurn(func(*Waiter) (kmsg.Response, error) {
 		out := kmsg.NewPtrDescribeConfigsResponse()
 		out.Version = c.Version
+		asked := map[askedResource]bool{}
 		for i := range r.Resources {
 			from := &r.Resources[i]
 			to := kmsg.NewDescribeConfigsResponseResource()
 			to.ResourceType, to.ResourceName = from.ResourceType, from.ResourceName
 			all, err := s.configsOf(from)
+			key := askedResource{from.ResourceType, from.ResourceName}
+			if asked[key] {
+				all, err = nil, fmt.Errorf("%w: %s is asked twice", errInvalidRequest, from.ResourceName)
+			}
+			asked[key] = true
 			to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
 			for j := range all {
 				if len(from.ConfigNames) == 0 || slices.Contains(from.ConfigNames, all[j].name) {
@@ -59,6 +66,11 @@ func (s *Service) describeConfigs(c *call, r *kmsg.DescribeConfigsRequest) (Repl
 		}
 		return out, nil
 	}), nil
+}
+
+type askedResource struct {
+	kind kmsg.ConfigResourceType
+	name string
 }
 
 // shownConfig is one config on its way out.

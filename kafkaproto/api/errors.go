@@ -41,6 +41,7 @@ var (
 	errNoTransactions     = refuse(kerr.TransactionalIDAuthorizationFailed, "unset transactional.id")
 	errInvalidPartitions  = refuse(kerr.InvalidPartitions, "invalid number of partitions")
 	errInvalidConfig      = refuse(kerr.InvalidConfig, "invalid config")
+	errPolicy             = refuse(kerr.PolicyViolation, "excessively large request")
 	errRebootstrap        = refuse(kerr.RebootstrapRequired, "not who the client looks for")
 	errLater              = refuse(kerr.LeaderNotAvailable, "not available yet; ask again")
 )

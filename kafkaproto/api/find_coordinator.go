@@ -25,19 +25,22 @@ const (
 // Version notes:
 //   - v1: kind and error message; v3: flexible; v4: many keys; v6: share groups
 func (s *Service) findCoordinator(c *call, r *kmsg.FindCoordinatorRequest) (Reply, error) {
-	out := kmsg.NewPtrFindCoordinatorResponse()
-	out.Version = c.Version
-	err := checkCoordinator(r)
-	if c.Version < 4 {
-		one := s.coordinator(r.CoordinatorKey, err)
-		out.ErrorCode, out.ErrorMessage = one.ErrorCode, one.ErrorMessage
-		out.NodeID, out.Host, out.Port = one.NodeID, one.Host, one.Port
-		return ready{out}, nil
-	}
-	for _, key := range r.CoordinatorKeys {
-		out.Coordinators = append(out.Coordinators, s.coordinator(key, err))
-	}
-	return ready{out}, nil
+	// In turn, because the answer to many keys is large.
+	return inTurn(func(*Waiter) (kmsg.Response, error) {
+		out := kmsg.NewPtrFindCoordinatorResponse()
+		out.Version = c.Version
+		err := checkCoordinator(r)
+		if c.Version < 4 {
+			one := s.coordinator(r.CoordinatorKey, err)
+			out.ErrorCode, out.ErrorMessage = one.ErrorCode, one.ErrorMessage
+			out.NodeID, out.Host, out.Port = one.NodeID, one.Host, one.Port
+			return out, nil
+		}
+		for _, key := range r.CoordinatorKeys {
+			out.Coordinators = append(out.Coordinators, s.coordinator(key, err))
+		}
+		return out, nil
+	}), nil
 }
 
 func checkCoordinator(r *kmsg.FindCoordinatorRequest) error {

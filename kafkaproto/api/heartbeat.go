@@ -19,5 +19,5 @@ func (s *Service) heartbeat(c *call, r *kmsg.HeartbeatRequest) (Reply, error) {
 		Generation: r.Generation,
 		InstanceID: r.InstanceID,
 	}))
-	return ready{out}, nil
+	return ready{Response: out}, nil
 }

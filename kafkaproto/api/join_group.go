@@ -44,13 +44,15 @@ func (s *Service) joinGroup(c *call, r *kmsg.JoinGroupRequest) (Reply, error) {
 	if c.Version >= joinRebalanceTimeout {
 		in.RebalanceTimeout = time.Duration(r.RebalanceTimeoutMillis) * time.Millisecond
 	}
+	held := int64(0)
 	for _, p := range r.Protocols {
+		held += elementBytes + int64(len(p.Metadata))
 		// The group keeps it for longer than the frame it came in.
 		in.Protocols = append(in.Protocols, groups.Protocol{
 			Name: p.Name, Metadata: bytes.Clone(p.Metadata),
 		})
 	}
-	p := newPromise()
+	p := newPromise(held)
 	version := c.Version
 	s.o.Groups.Join(in, func(answer groups.JoinResponse) { p.keep(joined(version, answer)) })
 	return p, nil

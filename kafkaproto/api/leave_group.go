@@ -36,5 +36,5 @@ func (s *Service) leaveGroup(c *call, r *kmsg.LeaveGroupRequest) (Reply, error) 
 		member.MemberID, member.InstanceID, member.ErrorCode = m.MemberID, m.InstanceID, codeOf(m.Err)
 		out.Members = append(out.Members, member)
 	}
-	return ready{out}, nil
+	return ready{out, int64(len(out.Members)) * elementBytes}, nil
 }

@@ -36,10 +36,12 @@ func (s *Service) offsetCommit(c *call, r *kmsg.OffsetCommitRequest) (Reply, err
 	out.Version = c.Version
 	image := s.o.Replicas.Image()
 	var places []int // in out.Topics, of the topics of in
+	held := int64(0)
 	for i := range r.Topics {
 		t := &r.Topics[i]
 		topic, err := findTopic(image, c.Version >= offsetTopicIDs, t.Topic, t.TopicID)
 		out.Topics = append(out.Topics, committedTopic(t, codeOf(err)))
+		held += committedBytes(t)
 		if err != nil {
 			continue
 		}
@@ -48,7 +50,7 @@ func (s *Service) offsetCommit(c *call, r *kmsg.OffsetCommitRequest) (Reply, err
 			Topic: topic.Name, TopicID: groups.TopicID(topic.ID), Partitions: commitPartitions(t),
 		})
 	}
-	p := newPromise()
+	p := newPromise(held)
 	s.o.Groups.Commit(in, func(a groups.CommitResponse) {
 		for i := range places {
 			parts := out.Topics[places[i]].Partitions
@@ -63,6 +65,15 @@ func (s *Service) offsetCommit(c *call, r *kmsg.OffsetCommitRequest) (Reply, err
 		p.keep(out)
 	})
 	return p, nil
+}
+
+// committedBytes is what a topic of a commit takes until it is answered.
+func committedBytes(t *kmsg.OffsetCommitRequestTopic) int64 {
+	n := int64(elementBytes)
+	for i := range t.Partitions {
+		n += elementBytes + int64(len(orEmpty(t.Partitions[i].Metadata)))
+	}
+	return n
 }
 
 // committedTopic is a topic of the answer, with one code for all its partitions.

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronosdb/chronosdb/groups"
@@ -11,6 +13,23 @@ const (
 	offsetFetchAll      = 2 // null topics are all topics; an error of the whole answer
 	offsetFetchManyFrom = 8
 )
+
+// offsetFetchBytesMax bounds an answer: each of many groups, named in a few bytes, may have very
+// many offsets, and each offset some kilobytes of metadata.
+const offsetFetchBytesMax = 64 << 20
+
+// fetchedSize is about what an answer takes.
+type fetchedSize int
+
+func (n *fetchedSize) add(metadata *string) { *n += fetchedSize(scalarBytes + len(orEmpty(metadata))) }
+
+func (n *fetchedSize) check() error {
+	if *n > offsetFetchBytesMax {
+		return fmt.Errorf("%w: the answer would pass %d bytes; ask for less at a time",
+			ErrRefused, offsetFetchBytesMax)
+	}
+	return nil
+}
 
 // OffsetFetch (key 9): the committed offsets of groups.
 //
@@ -28,18 +47,28 @@ func (s *Service) offsetFetch(c *call, r *kmsg.OffsetFetchRequest) (Reply, error
 		out := kmsg.NewPtrOffsetFetchResponse()
 		out.Version = c.Version
 		if c.Version < offsetFetchManyFrom {
-			s.fetchOneGroup(out, r)
-			return out, nil
+			return out, s.fetchOneGroup(out, r)
 		}
+		size := fetchedSize(0)
 		for i := range r.Groups {
-			out.Groups = append(out.Groups, s.fetchGroup(r, &r.Groups[i]))
+			g := s.fetchGroup(r, &r.Groups[i])
+			for j := range g.Topics {
+				t := &g.Topics[j]
+				for k := range t.Partitions {
+					size.add(t.Partitions[k].Metadata)
+				}
+			}
+			if err := size.check(); err != nil {
+				return nil, err
+			}
+			out.Groups = append(out.Groups, g)
 		}
 		return out, nil
 	}), nil
 }
 
 // fetchOneGroup answers the versions that ask for one group.
-func (s *Service) fetchOneGroup(out *kmsg.OffsetFetchResponse, r *kmsg.OffsetFetchRequest) {
+func (s *Service) fetchOneGroup(out *kmsg.OffsetFetchResponse, r *kmsg.OffsetFetchRequest) error {
 	in := groups.FetchRequest{GroupID: r.Group, RequireStable: r.RequireStable}
 	if r.Topics != nil || r.Version < offsetFetchAll {
 		in.Topics = []groups.FetchTopic{}
@@ -51,8 +80,9 @@ func (s *Service) fetchOneGroup(out *kmsg.OffsetFetchResponse, r *kmsg.OffsetFet
 	a := s.o.Groups.Fetch(in)
 	if a.Err != nil && r.Version >= offsetFetchAll {
 		out.ErrorCode = codeOf(a.Err)
-		return
+		return nil
 	}
+	size := fetchedSize(0)
 	if a.Err != nil {
 		a.Topics = noOffsets(in.Topics)
 	}
@@ -63,10 +93,12 @@ func (s *Service) fetchOneGroup(out *kmsg.OffsetFetchResponse, r *kmsg.OffsetFet
 			po := kmsg.NewOffsetFetchResponseTopicPartition()
 			po.Partition, po.Offset, po.LeaderEpoch = p.Partition, p.Offset, p.LeaderEpoch
 			po.Metadata, po.ErrorCode = kmsg.StringPtr(p.Metadata), codeOf(a.Err)
+			size.add(po.Metadata)
 			to.Partitions = append(to.Partitions, po)
 		}
 		out.Topics = append(out.Topics, to)
 	}
+	return size.check()
 }
 
 // noOffsets answers every partition with nothing.

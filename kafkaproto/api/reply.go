@@ -99,12 +99,15 @@ func (w *Waiter) ReleaseReserved() {
 	}
 }
 
-// ready is an answer that is known already.
-type ready struct{ kmsg.Response }
+// ready is an answer that is known already. held is what it takes where that is more than little.
+type ready struct {
+	kmsg.Response
+	held int64
+}
 
 func (ready) Ready() bool { return true }
 
-func (ready) Held() int64 { return 0 }
+func (r ready) Held() int64 { return r.held }
 
 func (r ready) AppendBody(_ *Waiter, dst []byte) ([]byte, error) {
 	return r.AppendTo(dst), nil
@@ -131,25 +134,29 @@ func (f inTurn) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 }
 
 // promise is an answer that another goroutine gives, once.
-type promise chan kmsg.Response
+type promise struct {
+	given chan kmsg.Response
+	held  int64
+}
 
-func newPromise() promise { return make(promise, 1) }
+// newPromise returns one to whose fulfilment so many bytes of the request are needed.
+func newPromise(held int64) promise { return promise{make(chan kmsg.Response, 1), held} }
 
 // keep gives the answer. It never blocks, because it is called once.
-func (p promise) keep(r kmsg.Response) { p <- r }
+func (p promise) keep(r kmsg.Response) { p.given <- r }
 
-func (p promise) Ready() bool { return len(p) > 0 }
+func (p promise) Ready() bool { return len(p.given) > 0 }
 
-func (promise) Held() int64 { return 0 }
+func (p promise) Held() int64 { return p.held }
 
 func (p promise) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 	select {
-	case r := <-p:
+	case r := <-p.given:
 		return r.AppendTo(dst), nil
 	default:
 	}
 	select {
-	case r := <-p:
+	case r := <-p.given:
 		return r.AppendTo(dst), nil
 	case <-w.Ctx.Done():
 		return dst, w.Ctx.Err()

@@ -58,8 +58,6 @@ func NewService(o Options) (*Service, error) {
 type Session struct {
 	origin     *Origin
 	clientHost string
-	// software is what the client said it is, for the log.
-	software string
 }
 
 // NewSession begins a connection from the given host.
@@ -118,7 +116,7 @@ func (s *Service) Start(ctx context.Context, session *Session, frame []byte) (An
 	r, known := s.rows[h.Key]
 	if known && h.Key == apiVersionsKey && (h.Version < 0 || h.Version > r.max) {
 		// Asked in a version of the future, whose body nobody here can read: KIP-511.
-		return Answer{Header: h, reply: ready{s.unsupportedApiVersions()}}, nil
+		return Answer{Header: h, reply: ready{Response: s.unsupportedApiVersions()}}, nil
 	}
 	if !known || h.Version < r.served() || h.Version > r.max {
 		return Answer{Header: h}, fmt.Errorf("%w: %s version %d", ErrRefused, nameOf(h.Key), h.Version)

@@ -24,12 +24,14 @@ func (s *Service) syncGroup(c *call, r *kmsg.SyncGroupRequest) (Reply, error) {
 		ProtocolType: r.ProtocolType,
 		Protocol:     r.Protocol,
 	}
+	held := int64(0)
 	for _, a := range r.GroupAssignment {
+		held += elementBytes + int64(len(a.MemberAssignment))
 		in.Assignments = append(in.Assignments, groups.Assignment{
 			MemberID: a.MemberID, Assignment: bytes.Clone(a.MemberAssignment),
 		})
 	}
-	p := newPromise()
+	p := newPromise(held)
 	version := c.Version
 	s.o.Groups.Sync(in, func(a groups.SyncResponse) {
 		out := kmsg.NewPtrSyncGroupResponse()

@@ -83,6 +83,22 @@ func TestCreateTopicsTwice(t *testing.T) {
 	}
 }
 
+func TestCreateTopicsNotTooMany(t *testing.T) {
+	b := newBench(t)
+	r := populated(t, 19, 7, [16]byte{}).(*kmsg.CreateTopicsRequest)
+	more := r.Topics[0]
+	more.Topic, more.NumPartitions = "more", 10_000
+	r.Topics = append(r.Topics, more)
+	for _, topic := range b.do(r).(*kmsg.CreateTopicsResponse).Topics {
+		if topic.ErrorCode != kerr.PolicyViolation.Code {
+			t.Errorf("%s: code %d", topic.Topic, topic.ErrorCode)
+		}
+	}
+	if len(b.replicas.Image().Topics()) != 0 {
+		t.Error("some were created")
+	}
+}
+
 func TestCreateTopicsShowsConfigs(t *testing.T) {
 	b := newBench(t)
 	r := populated(t, 19, 5, [16]byte{}).(*kmsg.CreateTopicsRequest)
@@ -202,6 +218,12 @@ func configs(r kmsg.DescribeConfigsResponseResource) map[string]kmsg.DescribeCon
 	return out
 }
 
+func twice(r *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsRequest {
+	double := *r
+	double.Resources = append(slices.Clone(r.Resources), r.Resources...)
+	return &double
+}
+
 func TestDescribeConfigsOfWhat(t *testing.T) {
 	b := newBench(t)
 	b.topic("t", 1)
@@ -230,6 +252,9 @@ func TestDescribeConfigsOfWhat(t *testing.T) {
 			{ResourceType: c.kind, ResourceName: c.resource, ConfigNames: c.names},
 		}
 		out := b.do(r).(*kmsg.DescribeConfigsResponse).Resources[0]
+		if out := b.do(twice(r)).(*kmsg.DescribeConfigsResponse).Resources[1]; out.ErrorCode == 0 {
+			t.Errorf("%s: asked twice and answered twice", c.name)
+		}
 		if out.ErrorCode != c.want || len(out.Configs) != c.count {
 			t.Errorf("%s: code %d with %d configs", c.name, out.ErrorCode, len(out.Configs))
 		}
