@@ -21,7 +21,9 @@ const offsetFetchBytesMax = 64 << 20
 // fetchedSize is about what an answer takes.
 type fetchedSize int
 
-func (n *fetchedSize) add(metadata *string) { *n += fetchedSize(scalarBytes + len(orEmpty(metadata))) }
+func (n *fetchedSize) add(metadata *string) {
+	*n += fetchedSize(scalarBytes + len(orEmpty(metadata)))
+}
 
 func (n *fetchedSize) check() error {
 	if *n > offsetFetchBytesMax {
