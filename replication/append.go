@@ -34,17 +34,22 @@ type AppendOptions struct {
 // ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrStorage, ErrClosed, *OfflineError, ctx's.
 func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions) (*Ack, error) {
 	cfg := p.config.Load()
-	if err := batch.CheckFromClient(raw, int(cfg.MaxMessageBytes)); err != nil {
+	if err := batch.CheckFromClient(raw, maxBatchBytes(cfg)); err != nil {
 		return nil, err
 	}
 	now := clock.ToMs(p.deps.o.Clock.Now())
 	kind, from, to := visible, raw.BaseTimestamp(), raw.MaxTimestamp()
 	if cfg.ScheduleEnable {
-		summary, err := batch.WalkControl(raw, inflatedBatchBytesMax)
+		summary, err := p.walk(raw)
 		if err != nil {
 			return nil, err
 		}
 		from, to = summary.MinTimestamp, summary.MaxTimestamp
+		if to != raw.MaxTimestamp() {
+			// Retention and look-ups by time go by it: the records say it, not the producer.
+			raw.SetMaxTimestamp(to)
+			raw.SealCRC()
+		}
 		if summary.Control > 0 {
 			kind = staging
 		}
@@ -54,7 +59,7 @@ func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions
 	}
 	if kind == visible {
 		var err error
-		if raw, err = prepare(raw, cfg, now); err != nil {
+		if raw, err = p.recompress(raw, cfg); err != nil {
 			return nil, err
 		}
 	} else if _, err := p.stageOf(); err != nil {
@@ -93,19 +98,39 @@ func checkTimestamps(bounds [2]clock.UnixMs, cfg *metadata.TopicConfig, now cloc
 	return nil
 }
 
-// prepare applies compression.type and message.timestamp.type to a batch for the partition log.
-func prepare(raw batch.Batch, cfg *metadata.TopicConfig, now clock.UnixMs) (batch.Batch, error) {
-	if codec, fixed := cfg.Codec(); fixed && codec != raw.Codec() {
-		again, err := batch.Recompress(raw, codec, inflatedBatchBytesMax)
-		if err != nil {
-			return nil, err
-		}
-		raw = again
+// maxBatchBytes is the topic's max.message.bytes, at least 1: to package batch, 0 is no limit.
+func maxBatchBytes(cfg *metadata.TopicConfig) int { return int(max(cfg.MaxMessageBytes, 1)) }
+
+// inflate holds a place among those that may inflate a compressed batch at the same time.
+func (p *Partition) inflate(b batch.Batch) (release func()) {
+	if b.Codec() == batch.None {
+		return func() {}
 	}
-	if cfg.LogAppendTime {
-		raw.SetLogAppendTime(now)
+	p.deps.inflating <- struct{}{}
+	return func() { <-p.deps.inflating }
+}
+
+func (p *Partition) walk(b batch.Batch) (batch.ControlSummary, error) {
+	defer p.inflate(b)()
+	return batch.WalkControl(b, inflatedBatchBytesMax)
+}
+
+// recompress applies compression.type to a batch for the partition log.
+func (p *Partition) recompress(b batch.Batch, cfg *metadata.TopicConfig) (batch.Batch, error) {
+	codec, fixed := cfg.Codec()
+	if !fixed || codec == b.Codec() {
+		return b, nil
 	}
-	return raw, nil
+	defer p.inflate(b)()
+	again, err := batch.Recompress(b, codec, inflatedBatchBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	if len(again) > maxBatchBytes(cfg) {
+		return nil, fmt.Errorf("%w: the batch has %d bytes under compression.type=%s, the limit is %d",
+			batch.ErrTooLarge, len(again), cfg.CompressionType, maxBatchBytes(cfg))
+	}
+	return again, nil
 }
 
 // appendProduced judges a batch, waits at the gate and appends it.
@@ -221,6 +246,8 @@ func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateSt
 			return nil, err
 		}
 		stored, dueNow = staged, info.DueNow > 0
+	} else if how.cfg.LogAppendTime {
+		b.SetLogAppendTime(now) // Under the lock, so that append times rise with offsets.
 	}
 	base, end, err := p.logOf(how.kind).Append(stored, p.epoch)
 	if err != nil {
@@ -264,10 +291,12 @@ func (p *Partition) queueLocked(kind logKind, w waiting) []waiting {
 func (p *Partition) stageLocked(
 	b batch.Batch, cfg *metadata.TopicConfig, now clock.UnixMs,
 ) (batch.Batch, timer.StageInfo, error) {
+	defer p.inflate(b)()
 	return timer.Stage(nil, b, timer.StagePlan{
-		Now:          now,
-		MaxDelay:     delay(cfg.ScheduleMaxDelayMs),
-		InflateLimit: inflatedBatchBytesMax,
+		Now:           now,
+		MaxDelay:      max(delay(cfg.ScheduleMaxDelayMs), 1), // To package timer, 0 is no limit.
+		InflateLimit:  inflatedBatchBytesMax,
+		LogAppendTime: cfg.LogAppendTime,
 	})
 }
 
@@ -297,16 +326,26 @@ func (p *Partition) AppendLocal(b batch.Batch) (*Ack, error) {
 	return ack, nil
 }
 
-// appendError sorts a log's write error: a full disk passes, anything else ends the process.
+// appendError sorts a log's write error: a full disk passes, a partition that is being closed is no
+// fault at all, and anything else ends the process.
 func (p *Partition) appendError(err error) error {
-	if vfs.IsNoSpace(err) || errors.Is(err, log.ErrNoSpace) {
+	switch {
+	case p.closed.Load():
+		return fmt.Errorf("%w: %s: %w", ErrClosed, p.Name(), err)
+	case passes(err):
 		return fmt.Errorf("%w: partition %s: %w", ErrStorage, p.Name(), err)
-	}
-	if errors.Is(err, log.ErrClosed) {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	p.deps.failed(err)
 	return fmt.Errorf("append to partition %s: %w", p.Name(), err)
+}
+
+// passes reports whether an error may go away by itself. A log that has failed does not come back,
+// not even if a full disk was what failed its fsync.
+func passes(err error) bool {
+	if errors.Is(err, log.ErrFailed) {
+		return false
+	}
+	return vfs.IsNoSpace(err) || errors.Is(err, log.ErrNoSpace) || errors.Is(err, ErrStorage)
 }
 
 // delay turns a config in milliseconds into a duration, at most the longest there is.

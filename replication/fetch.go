@@ -54,7 +54,12 @@ func (p *Partition) Read(dst []byte, r FetchRead) ([]byte, FetchState, error) {
 		return dst, state, err
 	}
 	if r.LastFetchedEpoch >= 0 {
-		if epoch, end := p.EpochEnd(r.LastFetchedEpoch); epoch < r.LastFetchedEpoch || end < r.From {
+		epoch, end := p.EpochEnd(r.LastFetchedEpoch)
+		if epoch < 0 {
+			return dst, state, fmt.Errorf("%w: nothing is known of leader epoch %d of partition %s",
+				log.ErrOffsetOutOfRange, r.LastFetchedEpoch, p.Name())
+		}
+		if epoch < r.LastFetchedEpoch || end < r.From {
 			state.Diverging = &EpochEnd{Epoch: epoch, End: end}
 			return dst, state, nil
 		}
@@ -79,7 +84,11 @@ func (p *Partition) Read(dst []byte, r FetchRead) ([]byte, FetchState, error) {
 	return out, state, nil
 }
 
+// inService returns why a partition is not served, if it is not.
 func (p *Partition) inService() error {
+	if !p.closed.Load() {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mu.closed
@@ -118,6 +127,11 @@ func (p *Partition) EpochEnd(e batch.LeaderEpoch) (batch.LeaderEpoch, batch.Offs
 	}
 	if e > p.epoch {
 		return -1, -1
+	}
+	if e > p.log.LastEpoch() {
+		// This node has led in that epoch and written nothing in it, nor since. A client may know
+		// it all the same, from ListOffsets; to be told "unknown" would make it begin anew.
+		return e, p.log.End()
 	}
 	return p.log.EpochEnd(e)
 }

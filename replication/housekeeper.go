@@ -2,6 +2,7 @@ package replication
 
 import (
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -18,14 +19,38 @@ type housekeeper struct {
 
 	mu struct {
 		sync.Mutex
-		wanted map[*Partition]struct{} // bounded by the number of partitions
+		wanted  map[*Partition]struct{} // bounded by the number of partitions
+		touched map[*Partition]struct{} // likewise: written to since their last checkpoint
 	}
 }
 
 func newHousekeeper(m *Manager) *housekeeper {
 	k := &housekeeper{m: m, wake: make(chan struct{}, 1), quit: make(chan struct{})}
 	k.mu.wanted = map[*Partition]struct{}{}
+	k.mu.touched = map[*Partition]struct{}{}
 	return k
+}
+
+// checkpointAge is how long after its first append a partition gets a checkpoint at the latest: with
+// many partitions, what a start reads of all of them adds up.
+const checkpointAge = time.Minute
+
+// noteTouched notes the first append after a checkpoint; it never blocks.
+func (k *housekeeper) noteTouched(p *Partition) {
+	k.mu.Lock()
+	first := len(k.mu.touched) == 0
+	k.mu.touched[p] = struct{}{}
+	k.mu.Unlock()
+	if first {
+		k.nudge()
+	}
+}
+
+func (k *housekeeper) nudge() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
 }
 
 // wantCheckpoint notes that a partition has written enough; it never blocks.
@@ -33,10 +58,7 @@ func (k *housekeeper) wantCheckpoint(p *Partition) {
 	k.mu.Lock()
 	k.mu.wanted[p] = struct{}{}
 	k.mu.Unlock()
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	k.nudge()
 }
 
 func (k *housekeeper) start() {
@@ -53,31 +75,68 @@ func (k *housekeeper) stop() {
 }
 
 func (k *housekeeper) run() {
-	timer := k.m.o.Clock.NewTimer(k.m.o.RetentionInterval)
-	defer timer.Stop()
+	look := k.m.o.Clock.NewTimer(k.m.o.RetentionInterval)
+	defer look.Stop()
+	age := k.m.o.Clock.NewTimer(checkpointAge)
+	age.Stop() // It runs only while a partition has something to check point.
+	defer age.Stop()
+	armed := false
 	for {
 		select {
 		case <-k.quit:
 			return
 		case <-k.wake:
 			k.checkpoints()
-		case <-timer.C():
+		case <-age.C():
+			armed = false
+			k.wantTouched()
+			k.checkpoints()
+		case <-look.C():
 			k.retention()
-			timer.Reset(k.m.o.RetentionInterval)
+			look.Reset(k.m.o.RetentionInterval)
+		}
+		if !armed && k.hasTouched() {
+			age.Reset(checkpointAge)
+			armed = true
 		}
 	}
 }
 
-// checkpoints serves every partition that asked.
+func (k *housekeeper) hasTouched() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.mu.touched) > 0
+}
+
+// wantTouched asks for a checkpoint of every partition that was written to.
+func (k *housekeeper) wantTouched() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for p := range k.mu.touched {
+		k.mu.wanted[p] = struct{}{}
+	}
+}
+
+// checkpoints serves every partition that asked. The index is flushed once for all: without it the
+// next start would follow the logs from where the index last wrote itself out.
 func (k *housekeeper) checkpoints() {
 	k.mu.Lock()
 	wanted := k.mu.wanted
 	k.mu.wanted = map[*Partition]struct{}{}
+	for p := range wanted {
+		delete(k.mu.touched, p)
+	}
 	k.mu.Unlock()
 	for p := range wanted {
 		if err := p.checkpoint(); err != nil {
 			k.failed(p, "checkpoint", err)
 		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	if err := k.m.index.Flush(); err != nil {
+		k.m.o.Logger.Warn("schedule index was not flushed; the next start reads more", zap.Error(err))
 	}
 }
 
@@ -99,7 +158,10 @@ func (k *housekeeper) retention() {
 // failed sorts an error: a full disk passes, damage takes the partition offline, and what is left
 // is a fault of the data directory.
 func (k *housekeeper) failed(p *Partition, what string, err error) {
-	if p.mayGoOn(err) {
+	if p.closed.Load() {
+		return
+	}
+	if passes(err) {
 		p.logger().Warn(what+" was put off", zap.Error(err))
 		return
 	}

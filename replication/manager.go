@@ -30,7 +30,8 @@ const (
 // of a block that were not handed out before a crash are skipped; there are 2^63 of them.
 const producerIDBlock = 1000
 
-// slot is a partition, or the reason why there is none.
+// slot is a place for a partition. offline is the reason why it is not served; then partition is nil
+// if it could not be opened, and else waits to be closed.
 type slot struct {
 	partition *Partition
 	offline   *OfflineError
@@ -110,7 +111,9 @@ func (m *Manager) open() error {
 	m.keeper = newHousekeeper(m)
 	m.deps = &partitionDeps{
 		o: &m.o, committer: m.committer, index: m.index,
-		failed: m.fail, offline: m.takeOffline, tidy: m.keeper.wantCheckpoint,
+		failed: m.fail, offline: m.takeOffline,
+		tidy: m.keeper.wantCheckpoint, touched: m.keeper.noteTouched,
+		inflating: make(chan struct{}, inflatingMax),
 	}
 	if err := m.makeTopicsDir(); err != nil {
 		return err
@@ -232,7 +235,7 @@ func (m *Manager) Partition(id metadata.TopicID, index int32) (*Partition, error
 	if index < 0 || int(index) >= len(slots) {
 		return nil, fmt.Errorf("%w: topic %s has no partition %d here", ErrUnknownPartition, id, index)
 	}
-	if slots[index].partition == nil {
+	if slots[index].offline != nil {
 		return nil, slots[index].offline
 	}
 	return slots[index].partition, nil
@@ -245,7 +248,7 @@ func (m *Manager) partitions() []*Partition {
 	var all []*Partition
 	for _, slots := range m.mu.slots {
 		for _, s := range slots {
-			if s.partition != nil {
+			if s.offline == nil {
 				all = append(all, s.partition)
 			}
 		}
@@ -264,7 +267,7 @@ func (m *Manager) takeOffline(p *Partition) {
 	for _, slots := range m.mu.slots {
 		for i := range slots {
 			if slots[i].partition == p {
-				slots[i] = slot{offline: reason}
+				slots[i].offline = reason
 			}
 		}
 	}
@@ -323,9 +326,7 @@ func (m *Manager) closeParts() error {
 	if m.keeper != nil {
 		m.keeper.stop()
 	}
-	for _, p := range m.partitions() {
-		errs = append(errs, p.close())
-	}
+	errs = append(errs, m.closePartitions())
 	if m.committer != nil {
 		errs = append(errs, m.committer.Close())
 	}
@@ -336,5 +337,26 @@ func (m *Manager) closeParts() error {
 		errs = append(errs, m.store.Close())
 	}
 	errs = append(errs, m.dir.Close())
+	return errors.Join(errs...)
+}
+
+// closePartitions closes every partition that was opened. One that is offline has failed already:
+// what its closing meets is no news.
+func (m *Manager) closePartitions() error {
+	m.mu.RLock()
+	var all []slot
+	for _, slots := range m.mu.slots {
+		all = append(all, slots...)
+	}
+	m.mu.RUnlock()
+	var errs []error
+	for _, s := range all {
+		if s.partition == nil {
+			continue
+		}
+		if err := s.partition.close(); err != nil && s.offline == nil {
+			errs = append(errs, err)
+		}
+	}
 	return errors.Join(errs...)
 }

@@ -26,7 +26,7 @@ func (m *Manager) Metrics() Metrics {
 	for _, slots := range m.mu.slots {
 		for _, one := range slots {
 			s.Partitions++
-			if one.partition == nil {
+			if one.offline != nil {
 				s.OfflinePartitions++
 			}
 		}

@@ -59,6 +59,7 @@ func openPartition(deps *partitionDeps, spec partitionSpec) (*Partition, error) 
 		return nil, errors.Join(err, stagingLog.Close(), p.log.Close())
 	}
 	p.stage.Store(s)
+	p.mu.nowDone = max(p.mu.nowDone, s.schedule.NowDone())
 	return p, nil
 }
 
@@ -158,16 +159,14 @@ func (p *Partition) stageOf() (*stage, error) {
 	if s := p.stage.Load(); s != nil {
 		return s, nil
 	}
-	p.stageOpening.Lock()
-	defer p.stageOpening.Unlock()
+	// Closing takes work, too: no folder is made behind it.
+	p.work.Lock()
+	defer p.work.Unlock()
 	if s := p.stage.Load(); s != nil {
 		return s, nil
 	}
-	p.mu.Lock()
-	closed := p.mu.closed
-	p.mu.Unlock()
-	if closed != nil {
-		return nil, closed
+	if err := p.inService(); err != nil {
+		return nil, err
 	}
 	fsys := p.deps.o.FS
 	dir := fsys.PathJoin(p.dir, stagingDir)
@@ -222,8 +221,18 @@ func (s *stage) start(p *Partition) {
 	s.schedule.Start()
 }
 
-// startSchedule is called once recovery is complete.
+// startSchedule is called once recovery is complete. What an earlier life left to be read again at
+// the next start counts towards the next checkpoint, so that crashes in a row do not add up.
 func (p *Partition) startSchedule() {
+	tail := p.log.TailBytes()
+	if s := p.stage.Load(); s != nil {
+		tail += s.log.TailBytes()
+	}
+	if tail > 0 {
+		p.mu.Lock()
+		p.appendedLocked(visible, int(tail), 0)
+		p.mu.Unlock()
+	}
 	if s := p.stage.Load(); s != nil {
 		s.start(p)
 	}
@@ -265,8 +274,8 @@ func (p *Partition) scheduleFailed(err error) {
 		p.goOffline(err)
 		return
 	}
-	if errors.Is(err, ErrClosed) {
-		return
+	if p.closed.Load() {
+		return // Whoever closed it knows why.
 	}
 	p.deps.failed(fmt.Errorf("schedule of partition %s: %w", p.Name(), err))
 }
@@ -279,10 +288,31 @@ func (p *Partition) goOffline(err error) {
 	p.deps.offline(p)
 }
 
-// checkpoint writes the producer snapshot and moves both recovery points up to it. The order is
+// checkpoint moves everything that a start after a crash begins from up to now: how far the schedule
+// index follows the logs, the producer snapshot, and both recovery points.
+func (p *Partition) checkpoint() error {
+	p.work.Lock()
+	defer p.work.Unlock()
+	if p.closed.Load() {
+		return nil
+	}
+	return p.checkpointOwned()
+}
+
+// checkpointOwned is checkpoint for the owner of work.
+func (p *Partition) checkpointOwned() error {
+	if s := p.stage.Load(); s != nil {
+		if err := s.schedule.Checkpoint(false); err != nil {
+			return err
+		}
+	}
+	return p.checkpointLogs()
+}
+
+// checkpointLogs writes the producer snapshot and moves both recovery points up to it. The order is
 // what a crash needs: a snapshot may name batches that the recovery points do not cover yet, which
 // are then shown twice and skipped once; the reverse would lose them from the window.
-func (p *Partition) checkpoint() error {
+func (p *Partition) checkpointLogs() error {
 	s := p.stage.Load()
 	p.mu.Lock()
 	at := snapshotPoint{lastDeliveryMs: p.mu.lastDeliveryMs}

@@ -18,9 +18,13 @@ import (
 // stagingDir is the folder of the staging log inside a partition's folder.
 const stagingDir = "staging"
 
-// stagedBatchOverheadMax is how much larger than max.message.bytes a staged batch may be: it is
-// stored inflated and with a decision at each record. Inflation is bounded by it as well.
-const inflatedBatchBytesMax = 64 << 20
+const (
+	// inflatedBatchBytesMax bounds what one compressed batch may inflate to.
+	inflatedBatchBytesMax = 64 << 20
+	// inflatingMax bounds how many compressed batches are inflated at once, and so the memory that
+	// small frames full of zeros can take. More would not be faster: it is work for a core each.
+	inflatingMax = 4
+)
 
 // partitionDeps is what all partitions of a node share.
 type partitionDeps struct {
@@ -29,7 +33,9 @@ type partitionDeps struct {
 	index     timer.Index
 	failed    func(error)      // a write or fsync error: the data directory is lost to this process
 	offline   func(*Partition) // asks the manager to take one partition out of service
-	tidy      func(*Partition) // asks the manager's housekeeper for a checkpoint
+	tidy      func(*Partition) // asks the manager's housekeeper for a checkpoint now
+	touched   func(*Partition) // asks it for one in a while
+	inflating chan struct{}    // capacity inflatingMax: held while a batch is inflated
 }
 
 // Partition is one partition led by this node.
@@ -48,8 +54,11 @@ type Partition struct {
 	stage    atomic.Pointer[stage] // nil until a first batch is staged
 	hw       [2]atomic.Int64       // by logKind; stored under mu
 	watchers watchers
+	closed   atomic.Bool // mu.closed is set
 
-	stageOpening sync.Mutex // held while stage is made; taken before mu
+	// work is held during what is long and must not overlap: making the stage, a checkpoint,
+	// retention, and closing. It is taken before mu.
+	work sync.Mutex
 
 	mu struct {
 		sync.Mutex       // held across a log append, never across an fsync or a wait
@@ -111,7 +120,7 @@ func (p *Partition) setConfig(c metadata.TopicConfig) {
 	}
 }
 
-// marks reads the marks without the lock: each moves forward only, so an old value is a safe one.
+// marks reads the marks; each moves forward only, so an old value is a safe one.
 func (p *Partition) marks() marks {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,6 +154,9 @@ func (p *Partition) memberOf(kind logKind) *log.Member {
 
 // appendedLocked is called after every append to a log, before mu is released.
 func (p *Partition) appendedLocked(kind logKind, bytes int, end batch.Offset) (reached []waiting) {
+	if p.mu.sinceCheckpoint == 0 {
+		p.deps.touched(p)
+	}
 	p.mu.sinceCheckpoint += int64(bytes)
 	if p.mu.sinceCheckpoint >= checkpointBytes && !p.mu.checkpointAsked {
 		p.mu.checkpointAsked = true
@@ -236,17 +248,25 @@ func (p *Partition) progressLocked() {
 	}
 }
 
-// fail refuses everything from now on and fails what waits: a partition that goes offline.
-func (p *Partition) fail(err error) {
+// shut refuses appends from now on; the first reason stays.
+func (p *Partition) shut(reason error) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.mu.closed == nil {
-		p.mu.closed = err
+		p.mu.closed = reason
 	}
+	p.closed.Store(true)
+	p.progressLocked()
+}
+
+// fail is shut that also fails what waits.
+func (p *Partition) fail(err error) {
+	p.shut(err)
+	p.mu.Lock()
 	var all []waiting
 	all = p.mu.acks[visible].popAll(all)
 	all = p.mu.acks[staging].popAll(all)
 	all = p.mu.nowAcks.popAll(all)
-	p.progressLocked()
 	p.mu.Unlock()
 	for _, w := range all {
 		w.ack.complete(err)
@@ -254,32 +274,30 @@ func (p *Partition) fail(err error) {
 	p.watchers.wakeAll()
 }
 
-// close stops the partition cleanly: what was appended is flushed and answered first.
+// close stops the partition cleanly: what was appended is flushed and answered first. It waits for
+// a checkpoint or a look at retention that is under way.
 func (p *Partition) close() error {
-	p.mu.Lock()
-	if p.mu.closed == nil {
-		p.mu.closed = fmt.Errorf("%w: %s", ErrClosed, p.Name())
-	}
-	p.progressLocked()
-	p.mu.Unlock()
-
+	p.shut(fmt.Errorf("%w: %s", ErrClosed, p.Name()))
+	p.work.Lock()
+	defer p.work.Unlock()
 	var first error
 	keep := func(what string, err error) {
 		if err != nil && first == nil {
 			first = fmt.Errorf("close %s of partition %s: %w", what, p.Name(), err)
 		}
 	}
-	if s := p.stage.Load(); s != nil {
+	s := p.stage.Load()
+	if s != nil {
 		keep("schedule", s.schedule.Close())
 	}
-	keep("checkpoint", p.checkpoint())
+	keep("checkpoint", p.checkpointLogs())
 	p.flushed(visible, p.log.FlushedEnd())
-	if s := p.stage.Load(); s != nil {
+	if s != nil {
 		p.flushed(staging, s.log.FlushedEnd())
 	}
 	p.member.Leave()
 	keep("log", p.log.Close())
-	if s := p.stage.Load(); s != nil {
+	if s != nil {
 		s.member.Leave()
 		keep("staging log", s.log.Close())
 	}

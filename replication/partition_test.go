@@ -91,7 +91,15 @@ func at(ms int) *int { return &ms }
 
 func (n *node) batch(id batch.ProducerID, seq batch.Sequence, recs ...rec) batch.Batch {
 	n.t.Helper()
-	now := clock.ToMs(n.clock.Now())
+	return stamped(n.t, n.clock.Now(), id, seq, recs...)
+}
+
+// stamped builds a batch as of a time.
+func stamped(
+	t *testing.T, at time.Time, id batch.ProducerID, seq batch.Sequence, recs ...rec,
+) batch.Batch {
+	t.Helper()
+	now := clock.ToMs(at)
 	o := batch.BuilderOptions{BaseTimestamp: now, ProducerID: id, ProducerEpoch: 0, BaseSequence: seq}
 	if id < 0 {
 		o.ProducerEpoch, o.BaseSequence = -1, -1
@@ -106,12 +114,12 @@ func (n *node) batch(id batch.ProducerID, seq batch.Sequence, recs ...rec) batch
 			}}
 		}
 		if err := builder.Append(f); err != nil {
-			n.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 	b, err := builder.Build(nil)
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return b
 }
@@ -465,4 +473,54 @@ func TestRetryAfterARestartWaitsForItsDueNowRecords(t *testing.T) {
 	n.idle()
 	n.wantAck(ack, -1)
 	n.wantValues("now")
+}
+
+func TestRetentionKeepsWhatTheProducerWindowNeeds(t *testing.T) {
+	n := startNode(t)
+	set := map[string]*string{metadata.ConfigRetentionMs: new("1000")}
+	if err := n.SetConfigs(n.topic.ID, set); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.CheckpointAll(); err != nil {
+		t.Fatal(err)
+	}
+	b := n.batch(5, 0, rec{value: "a"})
+	n.append(b)
+	n.idle()
+	n.clock.Advance(time.Hour)
+	if err := n.Retain(); err != nil {
+		t.Fatal(err)
+	}
+	if n.part().LogStart() != 1 {
+		t.Fatal("retention deleted nothing, so the test shows nothing")
+	}
+	n.powerCut()
+	n.wantAck(n.append(b), 0)
+	gap := n.batch(5, 7, rec{value: "gap"})
+	if _, err := n.try(gap, nil); !errors.Is(err, ErrOutOfOrderSequence) {
+		t.Fatalf("a gap after the window's records aged out gave %v", err)
+	}
+	n.append(n.batch(5, 1, rec{value: "b"}))
+	n.idle()
+	n.wantValues("b")
+}
+
+func TestFenceCoversDueNowRecordsOfAClockThatSteppedBack(t *testing.T) {
+	n := startNode(t)
+	n.append(n.batch(5, 0, rec{"now", at(0)}))
+	n.clock.Set(n.clock.Now().Add(-10 * time.Second))
+	n.append(n.batch(6, 0, rec{"later", at(50_000)}))
+	if err := n.CommitOnce(); err != nil {
+		t.Fatal(err)
+	}
+	n.powerCut()
+	n.idle()
+	if _, err := n.try(n.batch(5, 1, rec{value: "plain"}), nil); !errors.Is(err, errGate) {
+		t.Fatalf("a plain batch overtook a due-now record: %v", err)
+	}
+	n.clock.Advance(10 * time.Second)
+	n.idle()
+	n.append(n.batch(5, 1, rec{value: "plain"}))
+	n.idle()
+	n.wantValues("now", "plain")
 }

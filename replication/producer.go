@@ -144,10 +144,19 @@ func (w *producerWindow) expire(now clock.UnixMs) (forgotten int) {
 	return forgotten
 }
 
+// inFlight reports whether a batch waits for its answer: its retry must be known.
+func (s *producerState) inFlight() bool {
+	return slices.ContainsFunc(s.entries, func(e windowEntry) bool {
+		return e.ack != nil && !e.ack.isDone()
+	})
+}
+
 func (w *producerWindow) forgetIdlest(n int) {
 	ids := make([]batch.ProducerID, 0, len(w.byID))
-	for id := range w.byID {
-		ids = append(ids, id)
+	for id, s := range w.byID {
+		if !s.inFlight() {
+			ids = append(ids, id)
+		}
 	}
 	slices.SortFunc(ids, func(a, b batch.ProducerID) int {
 		return cmp.Compare(w.byID[a].activeMs, w.byID[b].activeMs)

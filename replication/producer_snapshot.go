@@ -34,7 +34,7 @@ type snapshotPoint struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encodeProducers writes the window. The layout is in FORMAT.md; every number is big endian.
+// encodeProducers writes the window. The layout is in DESIGN.md; every number is big endian.
 func encodeProducers(w *producerWindow, at snapshotPoint) []byte {
 	be := binary.BigEndian
 	out := make([]byte, 0, producerHeaderBytes+len(w.byID)*(producerStateBytes+5*producerEntryBytes)+4)

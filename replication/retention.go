@@ -1,13 +1,11 @@
 package replication
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/mutant"
-	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
@@ -18,22 +16,35 @@ import (
 // only proof that its pending record is done; if it went first, an index rebuilt from the two logs
 // would find the record pending and deliver it again.
 func (p *Partition) enforceRetention(now clock.UnixMs, quit <-chan struct{}) error {
+	p.work.Lock()
+	defer p.work.Unlock()
+	if p.closed.Load() {
+		return nil
+	}
 	cfg := p.config.Load()
 	p.mu.Lock()
 	p.mu.window.expire(now)
-	closed := p.mu.closed
 	p.mu.Unlock()
-	if closed != nil {
-		return nil
-	}
 	policy := log.RetentionPolicy{Ms: cfg.RetentionMs, Bytes: cfg.RetentionBytes}
-	to := p.log.RetentionPoint(policy, now, p.HighWatermark())
+	// Only what is durable may be settled: a settlement that outlived its delivery would be the end
+	// of the record.
+	to := p.log.RetentionPoint(policy, now, p.scheduleMark(visible, p.log))
 	if to <= p.log.Start() {
 		return nil
 	}
 	if s := p.stage.Load(); s != nil && !mutant.On(mutant.NoSettlements) {
 		settled, err := p.settle(s, to, quit)
 		if err != nil || !settled {
+			return err
+		}
+	}
+	// A batch that is deleted before a producer snapshot knows it would leave a hole in the window
+	// that the next start rebuilds: its retry would be new, its successor out of order.
+	p.mu.Lock()
+	covered := p.mu.checkpointedEnds[visible] >= to
+	p.mu.Unlock()
+	if !covered {
+		if err := p.checkpointOwned(); err != nil {
 			return err
 		}
 	}
@@ -63,16 +74,13 @@ func (p *Partition) settle(s *stage, to batch.Offset, quit <-chan struct{}) (boo
 		if ok, err := p.awaitStaging(s, end, quit); !ok || err != nil {
 			return false, err
 		}
-		// The schedule's next turns read the settlement and move SettledTo; taking them here
-		// saves waiting for the runner.
+		// The schedule's next turns read the settlement and move SettledTo; taking them here saves
+		// waiting for the runner. One that is too full to take it in does so later.
+		s.schedule.Advance(p.scheduleMark(staging, s.log), p.scheduleMark(visible, p.log))
 		for s.schedule.SettledTo() < upTo {
 			worked, err := s.schedule.RunOnce()
-			if err != nil {
+			if !worked || err != nil {
 				return false, err
-			}
-			if !worked && s.schedule.SettledTo() < upTo {
-				return false, fmt.Errorf("%w: a settlement up to offset %d of partition %s is durable "+
-					"but was not applied", ErrDisagree, upTo, p.Name())
 			}
 		}
 	}
@@ -125,10 +133,4 @@ func (p *Partition) awaitStaging(s *stage, end batch.Offset, quit <-chan struct{
 	}
 	p.mu.Unlock()
 	return true, nil
-}
-
-// mayGoOn reports whether an error will pass by itself.
-func (p *Partition) mayGoOn(err error) bool {
-	return vfs.IsNoSpace(err) || errors.Is(err, log.ErrNoSpace) ||
-		errors.Is(err, ErrStorage) || errors.Is(err, ErrClosed)
 }

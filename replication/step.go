@@ -67,7 +67,7 @@ func (m *Manager) CheckpointAll() error {
 			return err
 		}
 	}
-	return nil
+	return m.index.Flush()
 }
 
 // FlushIndex makes the schedule index durable as it is. Only for a Manual manager: otherwise the

@@ -62,6 +62,11 @@ func (m *Manager) CreateTopic(spec TopicSpec, validateOnly bool) (*metadata.Topi
 	m.mu.slots[r.Topic.ID] = slots
 	m.mu.Unlock()
 	m.image.Store(m.store.Image())
+	for _, s := range slots {
+		if s.offline != nil {
+			return r.Topic, s.offline
+		}
+	}
 	return r.Topic, nil
 }
 
@@ -177,7 +182,7 @@ func (m *Manager) purgeDeleted() error {
 				m.index.Drop(timer.PartitionNumber(meta.Number)),
 				m.o.FS.RemoveAll(m.partitionDir(t.ID, int32(i))))
 		}
-		errs = append(errs, m.o.FS.SyncDir(m.o.FS.PathJoin(m.o.DataDir, topicsDir)))
+		errs = append(errs, m.index.Flush(), m.o.FS.SyncDir(m.o.FS.PathJoin(m.o.DataDir, topicsDir)))
 		if err := errors.Join(errs...); err != nil {
 			// The topic is gone for clients all the same; the next start tries again.
 			m.o.Logger.Warn("files of a deleted topic remain",

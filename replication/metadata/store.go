@@ -36,12 +36,10 @@ type Store struct {
 	image atomic.Pointer[Image] // stored under mu, loaded by anyone
 
 	mu struct {
-		sync.Mutex      // held across the fsync of a command: commands are rare and ordered
-		log             *log.Log
-		builder         *batch.Builder
-		sinceSnapshot   int
-		failed          error // the first write error; the log's end is unknown after it
-		snapshotApplied batch.Offset
+		sync.Mutex    // held across the fsync of a command: commands are rare and ordered
+		log           *log.Log
+		sinceSnapshot int
+		failed        error // the first write error; the log's end is unknown after it
 	}
 }
 
@@ -65,7 +63,6 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.snapshotApplied = applied
 	l, err := log.Open(o.FS.PathJoin(o.Dir, "log"), log.Options{
 		FS: o.FS, Clock: o.Clock, Logger: o.Logger,
 	})
@@ -239,7 +236,6 @@ func (s *Store) snapshotLocked() error {
 	if err := s.o.FS.WriteFileAtomic(path, data); err != nil {
 		return fmt.Errorf("write metadata snapshot %s: %w", path, err)
 	}
-	s.mu.snapshotApplied = applied
 	s.mu.sinceSnapshot = 0
 	if err := s.mu.log.Roll(); err != nil {
 		return err
