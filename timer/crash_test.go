@@ -61,6 +61,7 @@ func (s *story) step() {
 	case p < 98:
 		s.flush()
 		s.restart()
+		s.checkNowDone()
 	default:
 		s.rebuildIndex()
 	}
@@ -161,6 +162,7 @@ func (s *story) powerCut(keep float64) {
 			s.t.Fatalf("acknowledged record %s is lost", v)
 		}
 	}
+	s.checkNowDone()
 }
 
 // rebuildIndex loses the index.
@@ -170,6 +172,7 @@ func (s *story) rebuildIndex() {
 	s.must(s.index.Drop(5))
 	s.openSchedule()
 	s.rebuilds++
+	s.checkNowDone()
 }
 
 func (s *story) lastDue() (last UnixMs) {
@@ -177,6 +180,40 @@ func (s *story) lastDue() (last UnixMs) {
 		last = max(last, due)
 	}
 	return last
+}
+
+// checkNowDone demands that what was due at its append is delivered below NowDone, and that NowDone
+// stops only at what is not.
+func (s *story) checkNowDone() {
+	shown := make(map[Position]bool)
+	for _, r := range s.delivered() {
+		shown[r.position] = true
+	}
+	owes, done := Offset(-1), s.s.NowDone()
+	err := s.staging.Batches(s.staging.Start(), s.s.Applied().Staging, func(b batch.Batch) error {
+		if b.Kind() != batch.KindStaged {
+			return nil
+		}
+		entries, _, err := appendEntries(nil, b)
+		for i, r := range readAll(s.t, b) {
+			e := entries[i]
+			if !e.DueNow || shown[e.Position] || s.aged[r.value] {
+				continue
+			}
+			if e.Offset < done {
+				s.t.Fatalf("NowDone is %d, %s was due at its append and is not delivered", done,
+					e.Position)
+			}
+			if owes < 0 {
+				owes = e.base()
+			}
+		}
+		return err
+	})
+	s.must(err)
+	if owes >= 0 && done < owes {
+		s.t.Fatalf("NowDone is %d, the first batch that owes is %d", done, owes)
+	}
 }
 
 // judge checks everything at rest: each durable record that is due was delivered once, nothing else
@@ -198,6 +235,7 @@ func (s *story) judge() {
 			s.t.Fatalf("record %s due %d is not delivered at %d", v, due, now)
 		}
 	}
+	s.checkNowDone()
 	s.checkIndex()
 }
 
@@ -235,8 +273,8 @@ func TestRandomHistories(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d crashes, %d rebuilds, %d delivered, %d of them aged out", crashes, rebuilds, delivered,
-		aged)
+	t.Logf("%d crashes, %d rebuilds, %d delivered, %d of them aged out", crashes, rebuilds,
+		delivered, aged)
 	if *crashSeed == 0 && (crashes < 100 || aged < 1000 || delivered < 20_000) {
 		t.Fatal("the histories were too quiet to mean anything")
 	}

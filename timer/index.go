@@ -8,6 +8,9 @@ type Applied struct {
 	SettledTo Offset // every delivery below it has its settlement below Staging
 	Low       Key    // no entry is below it: where a seek starts, past what deletes left behind
 	Pending   int64  // entries in the index
+	// OwedFrom is a staging offset: no entry below it was due already at its append. A start looks
+	// from there on for records that producers wait for.
+	OwedFrom Offset
 }
 
 // Change is one atomic step of an index: entries come, entries go, and Applied says why. Removals

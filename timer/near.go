@@ -61,6 +61,7 @@ type flight struct {
 type flown struct {
 	Key
 	lateFrom UnixMs // lateness counts from here; noLateness: it is not observed
+	dueNow   bool   // as in Entry
 }
 
 const (
@@ -197,7 +198,8 @@ func (n *near) takeOff(end Offset, lateFrom []UnixMs) {
 		f.entries, n.spare = n.spare[k-1][:0], n.spare[:k-1]
 	}
 	for i, from := range lateFrom {
-		f.entries = append(f.entries, flown{n.ready[n.head+i].Key, from})
+		e := &n.ready[n.head+i]
+		f.entries = append(f.entries, flown{e.Key, from, e.DueNow})
 	}
 	n.head += len(lateFrom)
 	n.inFlight += len(lateFrom)

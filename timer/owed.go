@@ -15,11 +15,16 @@ type owedBatch struct {
 	left int    // records not yet appended to the partition log
 }
 
-// owedMax bounds the queue: beyond it the schedule stops taking staged batches in.
+// owedMax bounds the queue: beyond it, batches are counted together with the one before, and what
+// depends on them waits for both.
 const owedMax = 1 << 16
 
-// add appends a batch. base must be above all earlier ones.
+// add appends a batch, or more records of the last one. base must not be below earlier ones.
 func (o *owed) add(base Offset, count int) {
+	if n := len(o.batches); n > o.first && (o.batches[n-1].base == base || n-o.first >= owedMax) {
+		o.batches[n-1].left += count
+		return
+	}
 	if o.first > 0 && len(o.batches) == cap(o.batches) {
 		o.batches = o.batches[:copy(o.batches, o.batches[o.first:])]
 		o.first = 0
@@ -35,9 +40,6 @@ func (o *owed) paid(offset Offset) {
 		q[i].left--
 	}
 }
-
-// isFull says whether no more batches may be added.
-func (o *owed) isFull() bool { return len(o.batches)-o.first >= owedMax }
 
 // done returns the staging offset below which nothing is owed; applied if nothing is at all.
 func (o *owed) done(applied Offset) Offset {

@@ -1,6 +1,7 @@
 package timer
 
 import (
+	"runtime"
 	"time"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -38,7 +39,35 @@ func (f indexFS) Create(
 		file, err = f.FS.Create(name, c)
 		return err
 	})
-	return indexFile{file, f.ix, name}, err
+	if err != nil {
+		return nil, err // Not a file that holds nil: Pebble closes every file that it has.
+	}
+	return indexFile{file, f.ix, name}, nil
+}
+
+// OpenDir is FS.OpenDir, for syncs that must not fail: see indexDir.
+func (f indexFS) OpenDir(name string) (pebblevfs.File, error) {
+	d, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return indexDir{d, f.ix}, nil
+}
+
+// indexDir is a folder that Pebble syncs.
+type indexDir struct {
+	pebblevfs.File
+	ix *PebbleIndex
+}
+
+// Sync is File.Sync. A failure ends the index and this goroutine: Pebble would panic with it, in
+// goroutines of its own where nobody can recover.
+func (d indexDir) Sync() error {
+	if err := d.File.Sync(); err != nil {
+		d.ix.fail(err)
+		runtime.Goexit()
+	}
+	return nil
 }
 
 // Rename is FS.Rename, waiting for space.
@@ -54,7 +83,10 @@ func (f indexFS) ReuseForWrite(
 		file, err = f.FS.ReuseForWrite(from, to, c)
 		return err
 	})
-	return indexFile{file, f.ix, to}, err
+	if err != nil {
+		return nil, err
+	}
+	return indexFile{file, f.ix, to}, nil
 }
 
 // indexFile is a file that Pebble writes.

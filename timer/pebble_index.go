@@ -36,9 +36,11 @@ type PebbleIndex struct {
 	db     *pebble.DB
 
 	serving chan struct{} // closed once open
-	closing chan struct{} // closed when Close begins
+	closing chan struct{} // closed by Interrupt
 	failed  chan struct{} // closed with the first failure
-	failure struct {      // short
+
+	interrupt sync.Once
+	failure   struct { // short
 		sync.Mutex
 		err    error
 		closed bool
@@ -159,9 +161,34 @@ func (ix *PebbleIndex) options() *pebble.Options {
 		MemTableStopWritesThreshold: indexMemTablesMax,
 		CacheSize:                   indexCacheBytes,
 		MaxOpenFiles:                indexFilesMax,
-		EventListener:               &pebble.EventListener{BackgroundError: ix.backgroundError},
+		EventListener: &pebble.EventListener{
+			BackgroundError: ix.backgroundError,
+			DataCorruption:  ix.dataCorruption,
+		},
+	}
+	o.Experimental.CompactionScheduler = indexCompactions{
+		pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), ix.serving,
 	}
 	return o
+}
+
+// indexCompactions lets a compaction start when Pebble asks for one, which it does after each
+// flush and each compaction. Pebble's own scheduler also asks by itself, ten times a second for
+// ever, in a goroutine that outlives a failed open. None starts before the index is open: one
+// that runs while the opening fails finds its files closed, and panics.
+type indexCompactions struct {
+	*pebble.ConcurrencyLimitScheduler
+	serving <-chan struct{}
+}
+
+// TrySchedule is ConcurrencyLimitScheduler.TrySchedule, once the index is open.
+func (c indexCompactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	select {
+	case <-c.serving:
+		return c.ConcurrencyLimitScheduler.TrySchedule()
+	default:
+		return false, nil
+	}
 }
 
 // guard runs f and returns its error, or the failure that ended f's goroutine.
@@ -183,6 +210,22 @@ func (ix *PebbleIndex) guard(f func() error) error {
 func (ix *PebbleIndex) backgroundError(err error) {
 	ix.fail(err)
 	runtime.Goexit()
+}
+
+// dataCorruption is Pebble's call when it reads damage. The note has the next start rebuild the
+// index; the error itself reaches whoever was reading.
+func (ix *PebbleIndex) dataCorruption(info pebble.DataCorruptionInfo) {
+	ix.noteDamage()
+	ix.fail(fmt.Errorf("file %s is damaged: %w", info.Path, info.Details))
+}
+
+// noteDamage has the next start rebuild the index.
+func (ix *PebbleIndex) noteDamage() {
+	note := ix.fs.PathJoin(ix.dir, rebuildNote)
+	if err := ix.fs.WriteFileAtomic(note, nil); err != nil {
+		ix.logger.Error("the next start cannot be told to rebuild the schedule index; remove it",
+			zap.String("dir", ix.dir), zap.Error(err))
+	}
 }
 
 // fail records the first failure.
@@ -219,10 +262,7 @@ func (ix *PebbleIndex) judge(what string, err error) error {
 		return nil
 	}
 	if pebble.IsCorruptionError(err) || errors.Is(err, ErrIndex) {
-		note := ix.fs.PathJoin(ix.dir, rebuildNote)
-		if noteErr := ix.fs.WriteFileAtomic(note, nil); noteErr != nil {
-			err = errors.Join(err, fmt.Errorf("note that it must be rebuilt: %w", noteErr))
-		}
+		ix.noteDamage()
 	}
 	err = fmt.Errorf("%s: %w", what, err)
 	ix.fail(err)
@@ -382,13 +422,17 @@ func (ix *PebbleIndex) Flush() error {
 	}
 }
 
+// Interrupt makes a full disk an error from now on instead of something to wait for. The owner
+// calls it before it closes the schedules, whose last turns could be waiting.
+func (ix *PebbleIndex) Interrupt() { ix.interrupt.Do(func() { close(ix.closing) }) }
+
 // Close flushes and closes the index. No call may follow. A failed index is abandoned: what it had
 // not written is rebuilt from the logs.
 func (ix *PebbleIndex) Close() error {
 	if err := ix.check(); err != nil {
 		return errors.Join(err, ix.lock.Close())
 	}
-	close(ix.closing)
+	ix.Interrupt()
 	err := ix.Flush()
 	ix.failure.Lock()
 	ix.failure.closed = true

@@ -56,7 +56,8 @@ func TestKeysSortAsTheyCompare(t *testing.T) {
 			t.Errorf("%v was read as %v", k, got)
 		}
 		for j, o := range keys {
-			if got := bytes.Compare(encode(k), encode(o)); got != k.Compare(o) || got != cmpInt(i, j) {
+			got := bytes.Compare(encode(k), encode(o))
+			if got != k.Compare(o) || got != cmpInt(i, j) {
 				t.Errorf("%v against %v: bytes say %d, Compare %d", k, o, got, k.Compare(o))
 			}
 		}
@@ -79,7 +80,8 @@ func TestIndexKeepsPartitionsApart(t *testing.T) {
 	partitions := []PartitionNumber{0, 1, 2, 255, 256, math.MaxUint64}
 	for i, p := range partitions {
 		a := Applied{
-			Staging: Offset(i), Visible: 2, SettledTo: 3, Low: Key{4, Position{5, 6, 7}}, Pending: 8,
+			Staging: Offset(i), Visible: 2, SettledTo: 3, Low: Key{4, Position{5, 6, 7}},
+			Pending: 8, OwedFrom: 9,
 		}
 		change := &Change{Add: []Entry{entryAt(20, 1, Offset(i)), entryAt(10, 2, 100)}, Applied: &a}
 		if err := ix.Apply(p, change); err != nil {
@@ -103,7 +105,7 @@ func TestIndexKeepsPartitionsApart(t *testing.T) {
 			t.Fatalf("partition %d has %v, want %v", p, got, want)
 		}
 		if !ok || err != nil || a.Staging != Offset(i) || a.Low != (Key{4, Position{5, 6, 7}}) ||
-			a.Visible != 2 || a.SettledTo != 3 || a.Pending != 8 {
+			a.Visible != 2 || a.SettledTo != 3 || a.Pending != 8 || a.OwedFrom != 9 {
 			t.Fatalf("partition %d: applied %+v, %v, %v", p, a, ok, err)
 		}
 		if got := scanAll(t, ix, p, want[1].Key, 100); len(got) != 1 || got[0] != want[1] {
@@ -130,7 +132,10 @@ func TestIndexRemoves(t *testing.T) {
 	for _, c := range []*Change{
 		{Add: all},
 		{Remove: []Key{all[50].Key, all[70].Key}},
-		{RemoveFrom: all[10].Key, RemoveTo: all[40].Key, Remove: []Key{all[99].Key}, Add: all[20:21]},
+		{
+			RemoveFrom: all[10].Key, RemoveTo: all[40].Key,
+			Remove: []Key{all[99].Key}, Add: all[20:21],
+		},
 	} {
 		if err := ix.Apply(1, c); err != nil {
 			t.Fatal(err)
@@ -234,7 +239,8 @@ func TestASyncErrorEndsTheIndex(t *testing.T) {
 	faulty := vfs.NewFaulty(crash)
 	ix := openTestIndex(t, faulty)
 	faulty.Add(vfs.Fault{Op: vfs.OpSync, Glob: "*.sst", Err: errBroken})
-	if err := ix.Apply(1, &Change{Add: []Entry{entryAt(1, 1, 1)}, Applied: &Applied{}}); err != nil {
+	one := &Change{Add: []Entry{entryAt(1, 1, 1)}, Applied: &Applied{}}
+	if err := ix.Apply(1, one); err != nil {
 		t.Fatal(err)
 	}
 	if err := ix.Flush(); !errors.Is(err, ErrIndex) || !errors.Is(err, errBroken) {
@@ -292,7 +298,8 @@ func TestTheIndexWaitsForSpace(t *testing.T) {
 func TestAFullDiskDoesNotHoldUpClose(t *testing.T) {
 	faulty := vfs.NewFaulty(vfs.NewCrash(1))
 	ix := openTestIndex(t, faulty)
-	if err := ix.Apply(1, &Change{Add: []Entry{entryAt(1, 1, 1)}, Applied: &Applied{}}); err != nil {
+	one := &Change{Add: []Entry{entryAt(1, 1, 1)}, Applied: &Applied{}}
+	if err := ix.Apply(1, one); err != nil {
 		t.Fatal(err)
 	}
 	faulty.SetFree(0)

@@ -22,7 +22,7 @@ const (
 	entryValueBytesMax = 1 + 3*5
 
 	appliedVersion = 1
-	appliedBytes   = 1 + 3*8 + 24 + 8
+	appliedBytes   = 1 + 3*8 + 24 + 2*8
 
 	entryDueNow byte = 1
 )
@@ -102,7 +102,8 @@ func appendApplied(dst []byte, a Applied) []byte {
 	dst = be.AppendUint64(dst, uint64(a.Visible))
 	dst = be.AppendUint64(dst, uint64(a.SettledTo))
 	dst = append(dst, low[:]...)
-	return be.AppendUint64(dst, uint64(a.Pending))
+	dst = be.AppendUint64(dst, uint64(a.Pending))
+	return be.AppendUint64(dst, uint64(a.OwedFrom))
 }
 
 // appliedOf reads an Applied; ok is false when it is of another version.
@@ -117,5 +118,6 @@ func appliedOf(v []byte) (a Applied, ok bool) {
 		SettledTo: Offset(be.Uint64(v[17:])),
 		Low:       keyOf(v[25:]),
 		Pending:   int64(be.Uint64(v[49:])),
+		OwedFrom:  Offset(be.Uint64(v[57:])),
 	}, true
 }

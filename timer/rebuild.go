@@ -43,6 +43,7 @@ func (s *Schedule) rebuild() error {
 
 // rebuilt notes that the index is whole.
 func (s *Schedule) rebuilt(a Applied) error {
+	a.OwedFrom = s.turn.aloft.done(a.Staging)
 	s.turn.applied = a
 	s.logger.Info("schedule index is built", zap.Int64("pending", a.Pending),
 		zap.Int64("staging", int64(a.Staging)), zap.Int64("visible", int64(a.Visible)))
@@ -87,6 +88,9 @@ func (s *Schedule) addPending(settled *settledSet, a *Applied) error {
 		for i := range entries {
 			if !settled.has(entries[i].Position) {
 				c.Add = append(c.Add, entries[i])
+				if entries[i].DueNow {
+					s.owe(entries[i].base())
+				}
 				a.Low = minOf(a.Low, entries[i].Key)
 				a.Pending++
 			}

@@ -49,32 +49,14 @@ func (s *Schedule) recover() error {
 	s.visibleHW.Store(int64(visible.End()))
 	s.landedTo.Store(int64(t.applied.Visible))
 	raise(&s.settledTo, t.applied.SettledTo)
-	s.nowDone.Store(int64(staging.Start()))
-	if t.applied.Pending == 0 {
-		return nil
-	}
-	return s.raiseFence()
+	s.nowDone.Store(int64(t.owed.done(t.applied.Staging)))
+	return nil
 }
 
-// raiseFence keeps NowDone at the start of the staging log until everything that was due at the
-// append of the last staged batch is delivered.
-func (s *Schedule) raiseFence() error {
-	until := s.wall()
-	end := s.o.Staging.End()
-	err := s.o.Staging.Batches(end-1, end, func(b batch.Batch) error {
-		if b.Kind() == batch.KindStaged {
-			w := walkStaged(b)
-			_, d, ok, err := w.next()
-			if ok {
-				until = max(until, d.Appended)
-			}
-			return err
-		}
-		until = max(until, b.MaxTimestamp())
-		return nil
-	})
-	s.turn.fence = fence{up: true, until: until, hold: s.o.Staging.Start()}
-	return err
+// owe notes that a record which was due at its append is not delivered yet.
+func (s *Schedule) owe(base Offset) {
+	s.turn.owed.add(base, 1)
+	s.turn.aloft.add(base, 1)
 }
 
 // catchUp brings an index that follows the logs up to a to their ends.
@@ -99,7 +81,7 @@ func (s *Schedule) catchUp(a Applied) error {
 		return err
 	}
 	s.turn.applied = c.a
-	return nil
+	return c.findOwed()
 }
 
 // catcher replays the ends of both logs into the index: first all staged batches, then all
@@ -110,6 +92,7 @@ type catcher struct {
 	loaded Applied // as found at the start
 	change Change
 	finder positionFinder
+	dueNow []Entry // of the staged batches replayed: those due at their append
 }
 
 // staging replays one batch of the staging log.
@@ -122,6 +105,9 @@ func (c *catcher) staging(b batch.Batch) error {
 		}
 		for i := len(c.change.Add); i < len(entries); i++ {
 			c.a.Low = minOf(c.a.Low, entries[i].Key)
+			if entries[i].DueNow {
+				c.dueNow = append(c.dueNow, entries[i])
+			}
 		}
 		c.a.Pending += int64(len(entries) - len(c.change.Add))
 		c.change.Add = entries
@@ -201,6 +187,50 @@ func (c *catcher) remove(k Key) error {
 		c.a.Pending--
 	}
 	return err
+}
+
+// findOwed finds the records that were due at their append and are still pending: what lies below
+// the replayed staged batches is read again from the first that may be one. Usually that is
+// nothing.
+func (c *catcher) findOwed() error {
+	if c.a.Pending == 0 {
+		return nil
+	}
+	staging := c.s.o.Staging
+	from := max(c.loaded.OwedFrom, staging.Start())
+	if from < c.loaded.Staging {
+		var entries []Entry
+		err := staging.Batches(from, c.loaded.Staging, func(b batch.Batch) (err error) {
+			if b.Kind() != batch.KindStaged {
+				return nil
+			}
+			if entries, _, err = appendEntries(entries[:0], b); err != nil {
+				return err
+			}
+			return c.oweThose(entries)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return c.oweThose(c.dueNow)
+}
+
+// oweThose owes those of the entries that were due at their append and are in the index.
+func (c *catcher) oweThose(entries []Entry) error {
+	for i := range entries {
+		if !entries[i].DueNow {
+			continue
+		}
+		ok, err := c.s.o.Index.Has(c.s.o.Partition, entries[i].Key)
+		if err != nil {
+			return err
+		}
+		if ok {
+			c.s.owe(entries[i].base())
+		}
+	}
+	return nil
 }
 
 // apply makes the changes collected so far.

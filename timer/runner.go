@@ -2,9 +2,9 @@ package timer
 
 import "time"
 
-// sleepMax bounds one sleep: timers count elapsed time, which stands still while a machine is
-// suspended, and due times are wall clock.
-const sleepMax = time.Hour
+// sleepMax bounds one sleep while something is pending: timers count elapsed time, which stands
+// still while a machine is suspended, and due times are wall clock, which may be set ahead.
+const sleepMax = time.Second
 
 // Start starts the runner, which makes a turn whenever there is something to do, until Close. It
 // does nothing when Options.Manual is set. It must be called once.

@@ -149,8 +149,8 @@ type Schedule struct {
 		failed  error // first error; every later turn returns it
 		applied Applied
 		near    *near
-		owed    owed
-		fence   fence
+		owed    owed // by the partition log: until delivered
+		aloft   owed // the same records, until their delivery has landed
 		build   delivery
 		run     run
 		late    []UnixMs // scratch: lateFrom of the records in build
@@ -274,6 +274,7 @@ func (s *Schedule) checkpointLocked() error {
 		return s.failLocked(err)
 	}
 	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
+	t.applied.OwedFrom = t.aloft.done(t.applied.Staging)
 	applied := t.applied
 	if err := s.o.Index.Apply(s.o.Partition, &Change{Applied: &applied}); err != nil {
 		return s.failLocked(err)

@@ -7,14 +7,6 @@ import (
 	"github.com/chronosdb/chronosdb/log/mutant"
 )
 
-// fence keeps NowDone down after a start until what was due before it is delivered: which of those
-// records a producer still waits for is not in the index by offset.
-type fence struct {
-	up    bool
-	until UnixMs // everything due by then must be delivered
-	hold  Offset // NowDone while it is up
-}
-
 // RunOnce makes one turn: it takes in what is below the high watermarks, loads the near future
 // from the index, and delivers what is due. worked says whether it did anything, so that another
 // turn may find more to do. An error is final: the partition must go offline.
@@ -99,6 +91,7 @@ func (s *Schedule) follow() (worked bool, err error) {
 	t.applied.Low = t.near.low()
 	removeRange(c, before.Low, t.applied.Low)
 	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
+	t.applied.OwedFrom = t.aloft.done(t.applied.Staging)
 	applied := t.applied
 	c.Applied = &applied
 	if err := s.o.Index.Apply(s.o.Partition, c); err != nil {
@@ -117,12 +110,12 @@ func (s *Schedule) takeStaged(c *Change) error {
 	}
 	// What is due or in flight cannot leave memory: when it fills it, as it may while the disk is
 	// full, the rest waits in the staging log.
-	if t.applied.Staging >= bound || t.owed.isFull() || t.near.isFull() {
+	if t.applied.Staging >= bound || t.near.isFull() {
 		return nil
 	}
 	taken := 0
 	err := s.o.Staging.Batches(t.applied.Staging, bound, func(b batch.Batch) error {
-		if taken >= followBytesMax || b.LastOffset() >= bound || t.owed.isFull() {
+		if taken >= followBytesMax || b.LastOffset() >= bound {
 			return errEnough
 		}
 		taken += len(b)
@@ -157,6 +150,7 @@ func (s *Schedule) takeBatch(c *Change, b batch.Batch) error {
 		c.Add = entries
 		if dueNow > 0 {
 			s.turn.owed.add(b.BaseOffset(), dueNow)
+			s.turn.aloft.add(b.BaseOffset(), dueNow)
 		}
 		return nil
 	default:
@@ -179,6 +173,9 @@ func (s *Schedule) takeLanded(c *Change) {
 	now := s.o.Clock.Now()
 	t.near.land(visible, func(f flown) {
 		c.Remove = append(c.Remove, f.Key)
+		if f.dueNow {
+			t.aloft.paid(f.Offset)
+		}
 		if f.lateFrom != noLateness {
 			s.stats.observe(now.Sub(f.lateFrom.Time()))
 		}
@@ -235,7 +232,7 @@ func (s *Schedule) load(now UnixMs) (worked bool, err error) {
 // publish ends a turn: it tells others how far it got and when the next one is due.
 func (s *Schedule) publish(now UnixMs, worked bool) {
 	t := &s.turn
-	s.publishNowDone(now)
+	s.publishNowDone()
 	s.stats.pending.Store(t.applied.Pending - int64(t.near.inFlight))
 	waiting := t.near.waiting()
 	s.stats.nextDue.Store(int64(waiting))
@@ -253,15 +250,9 @@ func (s *Schedule) publish(now UnixMs, worked bool) {
 }
 
 // publishNowDone moves NowDone, and calls OnNowDone if it moved.
-func (s *Schedule) publishNowDone(now UnixMs) {
+func (s *Schedule) publishNowDone() {
 	t := &s.turn
-	if t.fence.up && now >= t.fence.until && t.near.waiting() > t.fence.until {
-		t.fence.up = false
-	}
 	done := t.owed.done(t.applied.Staging)
-	if t.fence.up {
-		done = t.fence.hold
-	}
 	if raise(&s.nowDone, done) {
 		s.o.OnNowDone(done, s.o.Visible.End())
 	}
@@ -283,9 +274,6 @@ func (s *Schedule) nextWake(now UnixMs) UnixMs {
 	}
 	if n.outside != maxKey && n.hasRoom() {
 		wake = min(wake, max(n.outside.Due-n.span/2, now))
-	}
-	if f := &s.turn.fence; f.up && f.until > now {
-		wake = min(wake, f.until)
 	}
 	return wake
 }
