@@ -326,6 +326,9 @@ func (m *Manager) closeParts() error {
 	if m.keeper != nil {
 		m.keeper.stop()
 	}
+	if m.index != nil {
+		m.index.Interrupt()
+	}
 	errs = append(errs, m.closePartitions())
 	if m.committer != nil {
 		errs = append(errs, m.committer.Close())

@@ -39,8 +39,9 @@ type PebbleIndex struct {
 	closing chan struct{} // closed by Interrupt
 	failed  chan struct{} // closed with the first failure
 
-	interrupt sync.Once
-	failure   struct { // short
+	interrupt   sync.Once
+	compactions *indexCompactions // of the present database
+	failure     struct {          // short
 		sync.Mutex
 		err    error
 		closed bool
@@ -140,12 +141,14 @@ func (ix *PebbleIndex) wipe() error {
 // not to return, so the opening goroutine may end without a result.
 func (ix *PebbleIndex) open() error {
 	var db *pebble.DB
+	ix.compactions = newIndexCompactions()
 	err := ix.guard(func() (err error) {
 		db, err = pebble.Open(ix.dir, ix.options())
 		return err
 	})
 	if err == nil {
 		ix.db = db
+		ix.compactions.begin()
 	}
 	return err
 }
@@ -166,29 +169,8 @@ func (ix *PebbleIndex) options() *pebble.Options {
 			DataCorruption:  ix.dataCorruption,
 		},
 	}
-	o.Experimental.CompactionScheduler = indexCompactions{
-		pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest(), ix.serving,
-	}
+	o.Experimental.CompactionScheduler = ix.compactions
 	return o
-}
-
-// indexCompactions lets a compaction start when Pebble asks for one, which it does after each
-// flush and each compaction. Pebble's own scheduler also asks by itself, ten times a second for
-// ever, in a goroutine that outlives a failed open. None starts before the index is open: one
-// that runs while the opening fails finds its files closed, and panics.
-type indexCompactions struct {
-	*pebble.ConcurrencyLimitScheduler
-	serving <-chan struct{}
-}
-
-// TrySchedule is ConcurrencyLimitScheduler.TrySchedule, once the index is open.
-func (c indexCompactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
-	select {
-	case <-c.serving:
-		return c.ConcurrencyLimitScheduler.TrySchedule()
-	default:
-		return false, nil
-	}
 }
 
 // guard runs f and returns its error, or the failure that ended f's goroutine.

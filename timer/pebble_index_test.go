@@ -41,10 +41,17 @@ func scanAll(t testing.TB, ix Index, p PartitionNumber, from Key, limit int) (ou
 
 func TestKeysSortAsTheyCompare(t *testing.T) {
 	keys := []Key{
-		minKey, {-5, Position{-1, 7, 0}}, {-5, Position{0, 7, 0}}, {0, Position{0, 0, 0}},
-		{0, Position{0, 0, 1}}, {0, Position{0, 1, 0}}, {0, Position{1, 0, 0}},
-		{testNow, Position{1, 255, 0}}, {testNow, Position{1, 256, 0}},
-		{testNow + 1, Position{0, 0, 0}}, maxKey,
+		minKey,
+		{-5, Position{-1, 7, 0}},
+		{-5, Position{0, 7, 0}},
+		{0, Position{0, 0, 0}},
+		{0, Position{0, 0, 1}},
+		{0, Position{0, 1, 0}},
+		{0, Position{1, 0, 0}},
+		{testNow, Position{1, 255, 0}},
+		{testNow, Position{1, 256, 0}},
+		{testNow + 1, Position{0, 0, 0}},
+		maxKey,
 	}
 	encode := func(k Key) []byte {
 		p := make([]byte, entryKeyBytes)
