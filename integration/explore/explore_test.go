@@ -1,0 +1,177 @@
+package explore
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+var (
+	seedFlag  = flag.Uint64("explore.seed", 0, "the one seed to run; 0 runs many")
+	seedsFlag = flag.Int("explore.seeds", 200, "how many seeds to run")
+	opsFlag   = flag.Int("explore.ops", 2000, "operations per seed")
+)
+
+var decompressor = kgo.DefaultDecompressor()
+
+// inflate is another implementation of the codecs than the server's.
+func inflate(codec int8, p []byte) ([]byte, error) {
+	return decompressor.Decompress(p, kgo.CompressionCodecType(codec))
+}
+
+// history runs one random history to its end.
+func history(seed uint64, steps int) (totals, error) {
+	w := newWorld(seed)
+	err := w.run(func() {
+		w.begin()
+		w.producers = make([]*producer, 5)
+		for range steps {
+			w.random()
+		}
+		w.quiet = true
+		w.disarm()
+		w.through(func() { w.do(func() error { return nil }) })
+		w.finish()
+	})
+	w.totals.delivered = w.oracle.Shown()
+	return w.totals, err
+}
+
+// finish brings everything to rest and asks the oracle for its verdict: all that was acknowledged was
+// shown, what was not is a suffix of what its producer sent, and a new start repeats nothing.
+func (w *world) finish() {
+	w.note("the history ends")
+	w.refill()
+	w.setConfig("chronos.schedule.max.delay.ms", "")
+	w.setConfig("chronos.schedule.enable", "")
+	w.setConfig("retention.ms", "-1")
+	w.setConfig("retention.bytes", "-1")
+	for round := 0; w.unanswered() > 0 || w.oracle.Pending() > 0; round++ {
+		if round > 50 {
+			w.fail(fmt.Errorf("%d batches are never answered, %d records never shown", w.unanswered(), w.oracle.Pending()))
+		}
+		w.idle()
+		w.clock.Set(time.UnixMilli(max(w.now(), w.oracle.LatestDue()) + 1))
+		w.idle()
+		w.resend()
+	}
+	w.idle()
+	w.must(w.oracle.Finish())
+	w.compareIndex()
+	w.comesBackTheSame("a restart", w.restart)
+	w.comesBackTheSame("a power cut", func() { w.cut(0) })
+	w.comesBackTheSame("the loss of the index", func() {
+		w.must(w.m.Close())
+		w.wipeIndex()
+		w.m = nil
+		w.start()
+	})
+}
+
+// comesBackTheSame demands that a start at rest shows nothing new.
+func (w *world) comesBackTheSame(what string, again func()) {
+	w.note("%s at rest", what)
+	var before, after [partitionCount]int64
+	for i := range before {
+		before[i] = int64(w.partition(int32(i)).LogEnd())
+	}
+	again()
+	w.idle()
+	for i := range after {
+		after[i] = int64(w.partition(int32(i)).LogEnd())
+	}
+	if before != after {
+		w.fail(fmt.Errorf("after %s the logs grew from %v to %v by themselves", what, before, after))
+	}
+	if n := w.m.Metrics().Pending; n != 0 {
+		w.fail(fmt.Errorf("after %s %d records are pending, nothing was", what, n))
+	}
+}
+
+func (w *world) unanswered() (n int) {
+	for _, p := range w.alive() {
+		for i := range p.boxes {
+			n += len(p.boxes[i].queue)
+		}
+	}
+	return n
+}
+
+// resend lets every producer send again what has no answer.
+func (w *world) resend() {
+	for _, p := range w.alive() {
+		for i := range p.boxes {
+			for _, s := range slices.Clone(p.boxes[i].queue) {
+				if s.ack != nil {
+					continue
+				}
+				w.offer(p, int32(i), s)
+				if s.ack == nil {
+					break // the gate is closed
+				}
+			}
+		}
+	}
+}
+
+// histories runs many histories, as many at a time as there are processors.
+func histories(t *testing.T, seeds []uint64, steps int) totals {
+	t.Helper()
+	var mu sync.Mutex
+	var sum totals
+	var wg sync.WaitGroup
+	next := make(chan uint64)
+	for range runtime.GOMAXPROCS(0) {
+		// Each ends when the seeds are used up; Wait below waits for it.
+		wg.Go(func() {
+			for seed := range next {
+				one, err := history(seed, steps)
+				mu.Lock()
+				sum.add(one)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, seed := range seeds {
+		mu.Lock()
+		failed := t.Failed()
+		mu.Unlock()
+		if failed {
+			break
+		}
+		next <- seed
+	}
+	close(next)
+	wg.Wait()
+	return sum
+}
+
+// TestHistories explores random histories.
+func TestHistories(t *testing.T) {
+	if *seedFlag != 0 {
+		one, err := history(*seedFlag, *opsFlag)
+		t.Log(one.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	seeds := make([]uint64, *seedsFlag)
+	for i := range seeds {
+		seeds[i] = rand.Uint64()
+	}
+	began := time.Now()
+	sum := histories(t, seeds, *opsFlag)
+	took := time.Since(began)
+	t.Logf("%s; %.1f seeds per second", sum.String(), float64(sum.seeds)/took.Seconds())
+}

@@ -1,0 +1,307 @@
+package explore
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chronosdb/chronosdb/integration/oracle"
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/replication"
+	"github.com/chronosdb/chronosdb/replication/metadata"
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
+
+const (
+	partitionCount = 2
+	dataDir        = "/data"
+	indexDir       = "/data/index"
+	scratchDir     = "/scratch"
+	startMs        = 1_700_000_000_000
+	// opsKept is how many operations a failure prints.
+	opsKept = 30
+	// crashesPerStart bounds the power cuts during one start, so that it comes to an end.
+	crashesPerStart = 3
+)
+
+// totals are what histories had in them: figures that show whether a run means anything.
+type totals struct {
+	seeds, ops, crashes, startCrashes, armed, restarts, wipes int64
+	dropped, delivered, retained, gateWaits, duplicates       int64
+	refused, acked, unknown, indexChecks, backSteps           int64
+}
+
+func (t *totals) add(o totals) {
+	t.seeds += o.seeds
+	t.ops += o.ops
+	t.crashes += o.crashes
+	t.startCrashes += o.startCrashes
+	t.armed += o.armed
+	t.restarts += o.restarts
+	t.wipes += o.wipes
+	t.dropped += o.dropped
+	t.delivered += o.delivered
+	t.retained += o.retained
+	t.gateWaits += o.gateWaits
+	t.duplicates += o.duplicates
+	t.refused += o.refused
+	t.acked += o.acked
+	t.unknown += o.unknown
+	t.indexChecks += o.indexChecks
+	t.backSteps += o.backSteps
+}
+
+func (t *totals) String() string {
+	return fmt.Sprintf("%d seeds, %d operations, %d crashes (%d between two syncs, %d during a start), "+
+		"%d dropped bytes, %d due records delivered, %d clean restarts, %d indexes deleted, %d segments' worth "+
+		"of retention, %d batches acknowledged, %d with unknown outcome, %d waits at the gate, %d duplicates, "+
+		"%d refusals, %d indexes compared, %d clock steps back",
+		t.seeds, t.ops, t.crashes, t.armed, t.startCrashes, t.dropped, t.delivered, t.restarts, t.wipes,
+		t.retained, t.acked, t.unknown, t.gateWaits, t.duplicates, t.refused, t.indexChecks, t.backSteps)
+}
+
+// failure is how a history ends early; run recovers it.
+type failure struct{ err error }
+
+// world is one node, its producers and consumers, and the oracle that watches. One goroutine owns it.
+type world struct {
+	seed   uint64
+	rng    *rand.Rand
+	clock  *clock.Manual
+	fs     *vfs.Crash
+	m      *replication.Manager
+	topic  metadata.TopicID
+	oracle *oracle.Oracle
+	totals totals
+
+	producers []*producer
+	ids       map[batch.ProducerID]bool // handed out
+	values    int
+	next      [partitionCount]batch.Offset // where the consumer goes on
+	answers   []answer                     // given and not yet told to the oracle
+	buf       []byte
+
+	maxDelayMs int64 // the topic's configs, as they were last set; 0: the default
+	schedules  bool
+	quiet      bool // no power cuts: the history comes to its end
+
+	step int64
+	ops  []string // ring of the last operations
+
+	power struct { // the armed power cut; OnSync comes from several goroutines
+		sync.Mutex
+		in    int // syncs until the cut; 0: not armed
+		match func(path string) bool
+		keep  float64
+		rng   *rand.Rand
+		after *vfs.Crash // set once the power is cut
+	}
+}
+
+// answer is an acknowledgement that the oracle has not heard of yet.
+type answer struct {
+	s *sent
+	a oracle.Answer
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), clock: clock.NewManual(time.UnixMilli(startMs)),
+		oracle: oracle.New(inflate), ids: make(map[batch.ProducerID]bool), schedules: true,
+	}
+	w.totals.seeds = 1
+	w.setFS(vfs.NewCrash(seed))
+	return w
+}
+
+// begin opens the node for the first time and makes the topic.
+func (w *world) begin() {
+	m, err := w.openManager()
+	w.must(err)
+	w.m = m
+	topic, err := m.CreateTopic(replication.TopicSpec{
+		Name: "t", Partitions: partitionCount, ReplicationFactor: -1,
+		Configs: map[string]string{
+			metadata.ConfigSegmentBytes: "16384", metadata.ConfigRetentionBytes: "40000",
+		},
+	}, false)
+	w.must(err)
+	w.topic = topic.ID
+	w.opened()
+}
+
+func (w *world) fail(err error) { panic(failure{err}) }
+
+// powerGone is how an operation ends that met a power cut where it expects none: the index's own
+// goroutines sync when they like. through recovers it.
+type powerGone struct{}
+
+func (w *world) must(err error) {
+	if err == nil {
+		return
+	}
+	if errors.Is(err, vfs.ErrCrashed) && w.cutOff() != nil {
+		panic(powerGone{})
+	}
+	w.fail(err)
+}
+
+// through does an operation. Where the power goes, it starts the node again.
+func (w *world) through(f func()) {
+	for w.interrupted(f) {
+		f = func() { w.settle(nil) }
+	}
+}
+
+func (w *world) interrupted(f func()) (yes bool) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case powerGone:
+			yes = true
+		default:
+			panic(r)
+		}
+	}()
+	f()
+	return false
+}
+
+func (w *world) now() int64 { return int64(clock.ToMs(w.clock.Now())) }
+
+// note keeps an operation for the report of a failure.
+func (w *world) note(format string, args ...any) {
+	line := fmt.Sprintf("%5d @%d ", w.step, w.now()-startMs) + fmt.Sprintf(format, args...)
+	if len(w.ops) == opsKept {
+		copy(w.ops, w.ops[1:])
+		w.ops = w.ops[:opsKept-1]
+	}
+	w.ops = append(w.ops, line)
+}
+
+// run runs a history and turns whatever goes wrong into one error with its seed and its end.
+func (w *world) run(history func()) (err error) {
+	defer func() {
+		var cause error
+		switch r := recover().(type) {
+		case nil:
+			return
+		case failure:
+			cause = r.err
+		default:
+			cause = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+		err = fmt.Errorf("seed %d: %w\nthe last operations:\n%s\nagain with -run 'TestHistories$' -explore.seed=%d",
+			w.seed, cause, strings.Join(w.ops, "\n"), w.seed)
+	}()
+	defer func() {
+		if w.m != nil {
+			_ = w.m.Close()
+		}
+	}()
+	history()
+	return nil
+}
+
+// do makes one step: an operation during which the clock stands still. It reports whether the power
+// went; then the node has been started again.
+func (w *world) do(f func() error) (crashed bool) {
+	w.step = w.oracle.Step()
+	err := f()
+	return w.settle(err)
+}
+
+// settle ends a step.
+func (w *world) settle(err error) (crashed bool) {
+	w.observe()
+	w.collect()
+	if after := w.cutOff(); after != nil {
+		w.totals.armed++
+		w.note("the power went between two syncs")
+		w.crashed(after)
+		return true
+	}
+	w.must(err)
+	w.tellAnswers()
+	return false
+}
+
+// partition returns a partition that must be in service.
+func (w *world) partition(i int32) *replication.Partition {
+	p, err := w.m.Partition(w.topic, i)
+	w.must(err)
+	return p
+}
+
+func (w *world) marks(p *replication.Partition) oracle.Marks {
+	return oracle.Marks{
+		Start: int64(p.LogStart()), HighWatermark: int64(p.HighWatermark()), End: int64(p.LogEnd()),
+		NowMs: w.now(),
+	}
+}
+
+// observe tells the oracle where the partitions stand.
+func (w *world) observe() {
+	for i := range int32(partitionCount) {
+		p, err := w.m.Partition(w.topic, i)
+		if err != nil && w.cutOff() != nil {
+			continue // out of service: a read met the power cut
+		}
+		w.must(err)
+		w.must(w.oracle.Observe(i, w.marks(p)))
+	}
+}
+
+// collect gathers acknowledgements.
+func (w *world) collect() {
+	for _, p := range w.alive() {
+		for i := range p.boxes {
+			p.boxes[i].collect(w, int32(i))
+		}
+	}
+}
+
+// tellAnswers reads what the answers promise and tells the oracle of them.
+func (w *world) tellAnswers() {
+	if len(w.answers) == 0 {
+		return
+	}
+	for i := range int32(partitionCount) {
+		w.readAll(i)
+	}
+	for _, a := range w.answers {
+		w.must(w.oracle.Ack(a.s.b, a.a))
+		w.totals.acked++
+	}
+	w.answers = w.answers[:0]
+}
+
+// readAll reads a partition up to its high watermark.
+func (w *world) readAll(i int32) {
+	p := w.partition(i)
+	w.next[i] = max(w.next[i], p.LogStart())
+	for w.next[i] < p.HighWatermark() {
+		w.next[i] = w.read(i, w.next[i], 1<<16)
+	}
+}
+
+// read makes one fetch.
+func (w *world) read(i int32, from batch.Offset, maxBytes int) batch.Offset {
+	p := w.partition(i)
+	out, state, err := p.Read(w.buf[:0], replication.FetchRead{
+		From: from, MaxBytes: maxBytes, MinOne: true, CurrentEpoch: p.LeaderEpoch(), LastFetchedEpoch: -1,
+	})
+	w.must(err)
+	w.buf = out
+	if state.HighWatermark != p.HighWatermark() {
+		w.fail(errors.New("a fetch told of another high watermark than the partition"))
+	}
+	next, err := w.oracle.Read(i, int64(from), out)
+	w.must(err)
+	return batch.Offset(next)
+}
