@@ -34,13 +34,11 @@ type writeStyle struct {
 }
 
 // writeStyles has one producer each: single-record batches, where every batch changes the log, and
-// runs, where batches of several records do and the borders of runs make mixed batches. Due in the
-// past is only for batches that are not mixed: among what is armed at once, a past due time goes
-// before the records for now of an earlier batch.
+// runs, where batches of several records do and the borders of runs make mixed batches.
 var writeStyles = []writeStyle{
 	{run: 1, valueSize: 700, batchMax: 1024, control: controlHeader(headerTs, "1600000000000")},
 	{run: 1, valueSize: 600, batchMax: 1024, control: controlHeader(headerDelay, "0")},
-	{run: 20, valueSize: 60, batchMax: 2048, control: controlHeader(headerDelay, "0")},
+	{run: 20, valueSize: 60, batchMax: 2048, control: controlHeader(headerTs, "1600000000000")},
 	{run: 50, valueSize: 20, batchMax: 4096, control: controlHeader(headerDelay, "0s")},
 }
 

@@ -20,9 +20,8 @@ import (
 const fence = "300"
 
 // TestMixedBatches writes batches that hold records for now, for the past and for later, in every
-// codec: what is due is in the log with the answer, by due time, which for a record without a
-// control header is the time of its append; the rest follows in due order, and only what had
-// control headers carries a due time.
+// codec: what is due is in the log with the answer, in the order of the batch, for a time in the past
+// is due now; the rest follows in due order, and only what had control headers carries a due time.
 func TestMixedBatches(t *testing.T) {
 	t.Parallel()
 	for _, codec := range codecs {
@@ -83,11 +82,11 @@ func checkMixed(t *testing.T, all []stored, sentMs int64) {
 			t.Errorf("%.20q is stamped %d, want the producer's %d", r.Value, r.timestampMs, sentMs)
 		}
 	}
-	want := []string{"past 1", "plain 0", "plain 2", compressible, "later 1", "later 2", "later 3"}
+	want := []string{"plain 0", "past 1", "plain 2", compressible, "later 1", "later 2", "later 3"}
 	if !slices.Equal(values, want) {
 		t.Errorf("read %.200q, want %.200q", values, want)
 	}
-	for _, i := range []int{0, 1, 4} { // past 1, plain 0, later 1
+	for _, i := range []int{0, 1, 4} { // plain 0, past 1, later 1
 		if got := all[i].headers("mine"); len(got) != 1 || got[0] != "kept" {
 			t.Errorf("%.20q lost its own header: %q", all[i].Value, got)
 		}

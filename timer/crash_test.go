@@ -81,10 +81,11 @@ func (s *story) write() {
 			waits[i] = UnixMs(s.rng.IntN(1000))
 		}
 	}
+	now := clock.ToMs(s.clock.Now())
 	first := s.nextValue
 	s.stageIn(allCodecs[s.rng.IntN(len(allCodecs))], waits...)
 	for v := first; v < s.nextValue; v++ {
-		s.staged[valueOf(v)] = s.due[valueOf(v)]
+		s.staged[valueOf(v)] = max(s.due[valueOf(v)], now) // A past time is due now.
 	}
 }
 

@@ -55,6 +55,11 @@ var decisionPrefix = [4]byte{2 << 1, '_', 'd', decisionBytes << 1}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// deliverFrom is the time that orders the record among those that wait: when it is due, but not
+// before it was there. A time in the past is due now, so such records are delivered in the order in
+// which they came, also among those of a batch that never asked for a time.
+func (d Decision) deliverFrom() UnixMs { return max(d.Due, d.Appended) }
+
 // append appends the decision's header to a record, whose body (what follows the length) starts at
 // body, and with it the checksum of the whole body before the checksum.
 func (d Decision) append(rec []byte, body int) []byte {

@@ -77,7 +77,7 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 			return nil, s.blame(due[i], err)
 		}
 		d, ok, err := t.build.add(rec, due[i], stamp, limit)
-		if err == nil && d.Due != due[i].Due {
+		if err == nil && d.deliverFrom() != due[i].Due {
 			err = badEntry(&due[i])
 		}
 		if err != nil {
@@ -89,7 +89,7 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 		}
 		from := noLateness
 		if d.Flags&FlagControl != 0 {
-			from = max(d.Due, d.Appended)
+			from = d.deliverFrom()
 		}
 		t.late = append(t.late, from)
 	}

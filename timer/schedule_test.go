@@ -283,6 +283,7 @@ func TestNowDoneAfterAPowerCut(t *testing.T) {
 		}
 		w.stage(50_000, -5) // 0, 1: the second is owed
 		mark(1)
+		w.advance(1)
 		w.stage(plainRecord) // 2: owed
 		mark(2)
 		w.clock.Set((testNow - 10_000).Time())
@@ -295,7 +296,7 @@ func TestNowDoneAfterAPowerCut(t *testing.T) {
 			t.Fatalf("checkpoint %d: NowDone = %d while record 1 is owed", checkpoint, got)
 		}
 		full = false
-		w.clock.Set((testNow - 1).Time())
+		w.clock.Set(testNow.Time())
 		w.idle()
 		if got := w.s.NowDone(); got != 2 {
 			t.Fatalf("checkpoint %d: NowDone = %d while record 2 is owed", checkpoint, got)

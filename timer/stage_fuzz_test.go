@@ -14,7 +14,7 @@ func FuzzStage(f *testing.F) {
 			clientRecord{key: "k", value: "v", headers: []batch.Header{tsHeader(testNow + 1)}},
 			clientRecord{headers: []batch.Header{header("_d", "x"), {Key: ""}}},
 		)
-		f.Add([]byte(src.Records()), uint8(c), int32(2))
+		f.Add(src.Records(), uint8(c), int32(2))
 	}
 	f.Fuzz(func(t *testing.T, records []byte, codec uint8, count int32) {
 		p := append(beginBatch(nil), records...)

@@ -189,7 +189,7 @@ func (w *stagedWalk) next() (e Entry, d Decision, ok bool, err error) {
 		return e, d, false, fmt.Errorf("staging offset %d: %w", w.base+Offset(span.Index), err)
 	}
 	e = Entry{
-		Key: Key{Due: d.Due, Position: Position{
+		Key: Key{Due: d.deliverFrom(), Position: Position{
 			Epoch: w.epoch, Offset: w.base + Offset(span.Index),
 		}},
 		Delta:  int32(span.Index),
