@@ -165,8 +165,8 @@ func (p *Partition) appendProduced(ctx context.Context, b batch.Batch, how produ
 	}
 }
 
-// waitProgress is called with mu held. It releases it until a mark moves, and returns with it held,
-// or with an error and released.
+// waitProgress is called with mu held. It releases it until a mark moves, and returns with it
+// held, or with an error and released.
 func (p *Partition) waitProgress(ctx context.Context) error {
 	if p.mu.progress == nil {
 		p.mu.progress = make(chan struct{})
@@ -206,9 +206,9 @@ func (p *Partition) answerKnownLocked(e *windowEntry) *Ack {
 	return ack
 }
 
-// awaitReplayedLocked makes the ack of a staged batch that an earlier life of this process accepted.
-// A crash may have come before its due-now records were delivered, and a replay does not know
-// whether it had any: it waits until NowDone has passed the batch and what that delivered is
+// awaitReplayedLocked makes the ack of a staged batch that an earlier life of this process
+// accepted. A crash may have come before its due-now records were delivered, and a replay does not
+// know whether it had any: it waits until NowDone has passed the batch and what that delivered is
 // durable. It is nil if that is so already.
 func (p *Partition) awaitReplayedLocked(e *windowEntry) *Ack {
 	if p.deps.o.FsyncMode == log.Periodic {
@@ -300,8 +300,8 @@ func (p *Partition) stageLocked(
 	})
 }
 
-// AppendLocal appends a batch that this node made itself, such as a coordinator's records. There is
-// no producer window and no control header in it.
+// AppendLocal appends a batch that this node made itself, such as a coordinator's records. There
+// is no producer window and no control header in it.
 func (p *Partition) AppendLocal(b batch.Batch) (*Ack, error) {
 	p.mu.Lock()
 	if p.mu.closed != nil {
@@ -326,8 +326,8 @@ func (p *Partition) AppendLocal(b batch.Batch) (*Ack, error) {
 	return ack, nil
 }
 
-// appendError sorts a log's write error: a full disk passes, a partition that is being closed is no
-// fault at all, and anything else ends the process.
+// appendError sorts a log's write error: a full disk passes, a partition that is being closed is
+// no fault at all, and anything else ends the process.
 func (p *Partition) appendError(err error) error {
 	switch {
 	case p.closed.Load():

@@ -31,8 +31,8 @@ func newHousekeeper(m *Manager) *housekeeper {
 	return k
 }
 
-// checkpointAge is how long after its first append a partition gets a checkpoint at the latest: with
-// many partitions, what a start reads of all of them adds up.
+// checkpointAge is how long after its first append a partition gets a checkpoint at the latest:
+// with many partitions, what a start reads of all of them adds up.
 const checkpointAge = time.Minute
 
 // noteTouched notes the first append after a checkpoint; it never blocks.

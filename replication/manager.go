@@ -30,8 +30,8 @@ const (
 // of a block that were not handed out before a crash are skipped; there are 2^63 of them.
 const producerIDBlock = 1000
 
-// slot is a place for a partition. offline is the reason why it is not served; then partition is nil
-// if it could not be opened, and else waits to be closed.
+// slot is a place for a partition. offline is the reason why it is not served; then partition is
+// nil if it could not be opened, and else waits to be closed.
 type slot struct {
 	partition *Partition
 	offline   *OfflineError

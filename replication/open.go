@@ -288,8 +288,8 @@ func (p *Partition) goOffline(err error) {
 	p.deps.offline(p)
 }
 
-// checkpoint moves everything that a start after a crash begins from up to now: how far the schedule
-// index follows the logs, the producer snapshot, and both recovery points.
+// checkpoint moves everything that a start after a crash begins from up to now: how far the
+// schedule index follows the logs, the producer snapshot, and both recovery points.
 func (p *Partition) checkpoint() error {
 	p.work.Lock()
 	defer p.work.Unlock()
@@ -309,9 +309,9 @@ func (p *Partition) checkpointOwned() error {
 	return p.checkpointLogs()
 }
 
-// checkpointLogs writes the producer snapshot and moves both recovery points up to it. The order is
-// what a crash needs: a snapshot may name batches that the recovery points do not cover yet, which
-// are then shown twice and skipped once; the reverse would lose them from the window.
+// checkpointLogs writes the producer snapshot and moves both recovery points up to it. The order
+// is what a crash needs: a snapshot may name batches that the recovery points do not cover yet,
+// which are then shown twice and skipped once; the reverse would lose them from the window.
 func (p *Partition) checkpointLogs() error {
 	s := p.stage.Load()
 	p.mu.Lock()

@@ -6,9 +6,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// indexCompactions lets the index run one compaction at a time. It has no goroutine: Pebble asks for
-// a compaction after each flush, and is offered the next when one is done. Pebble's own scheduler
-// looks for work ten times a second for ever, and goes on doing so after a failed open.
+// indexCompactions lets the index run one compaction at a time. It has no goroutine: Pebble asks
+// for a compaction after each flush, and is offered the next when one is done. Pebble's own
+// scheduler looks for work ten times a second for ever, and goes on doing so after a failed open.
 //
 // None starts before the index is open: one that runs while the opening fails finds its files
 // closed, and panics.
