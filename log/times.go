@@ -218,7 +218,7 @@ func (l *Log) maxTimeFrom(from, bound Offset) (UnixMs, Offset, error) {
 	}
 	defer s.release()
 	end := l.endOf(s)
-	t := noTime
+	var t UnixMs
 	switch sealed := Offset(s.end.Load()) == end; {
 	case from > s.base:
 		t, err = l.maxTimeBetween(s, from, min(end, bound), noTime)
