@@ -524,3 +524,38 @@ func TestFenceCoversDueNowRecordsOfAClockThatSteppedBack(t *testing.T) {
 	n.idle()
 	n.wantValues("now", "plain")
 }
+
+// TestNothingChangesADueTime changes every config that a due time was judged by, and rebuilds the
+// index: what was accepted keeps the time that it was accepted with.
+func TestNothingChangesADueTime(t *testing.T) {
+	n := startNode(t)
+	n.append(n.batch(5, 0, rec{"a", at(5000)}, rec{"b", at(10_000)}))
+	n.idle()
+	set := map[string]*string{
+		metadata.ConfigScheduleMaxDelay: new("1"),
+		metadata.ConfigMaxMessageBytes:  new("100"),
+		metadata.ConfigTimestampType:    new("LogAppendTime"),
+		metadata.ConfigCompressionType:  new("zstd"),
+	}
+	if err := n.SetConfigs(n.topic.ID, set); err != nil {
+		t.Fatal(err)
+	}
+	off := map[string]*string{metadata.ConfigScheduleEnable: new("false")}
+	if err := n.SetConfigs(n.topic.ID, off); err != nil {
+		t.Fatal(err)
+	}
+	n.fs = n.fs.Crash(0, rand.New(rand.NewPCG(1, 2)))
+	if err := n.fs.RemoveAll("/data/index"); err != nil {
+		t.Fatal(err)
+	}
+	n.open()
+	n.clock.Advance(4999 * time.Millisecond)
+	n.idle()
+	n.wantValues()
+	n.clock.Advance(time.Millisecond)
+	n.idle()
+	n.wantValues("a")
+	n.clock.Advance(5 * time.Second)
+	n.idle()
+	n.wantValues("a", "b")
+}
