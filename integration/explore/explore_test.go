@@ -11,13 +11,24 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronosdb/chronosdb/log/invariant"
 )
 
 var (
 	seedFlag  = flag.Uint64("explore.seed", 0, "the one seed to run; 0 runs many")
-	seedsFlag = flag.Int("explore.seeds", 200, "how many seeds to run")
+	seedsFlag = flag.Int("explore.seeds", defaultSeeds(), "how many seeds to run")
 	opsFlag   = flag.Int("explore.ops", 2000, "operations per seed")
 )
+
+// defaultSeeds is as many histories as take about half a minute on two idle processors. The race
+// detector makes them ten times slower.
+func defaultSeeds() int {
+	if invariant.Enabled {
+		return 40
+	}
+	return 300
+}
 
 var decompressor = kgo.DefaultDecompressor()
 
@@ -137,6 +148,8 @@ func histories(t *testing.T, seeds []uint64, steps int) totals {
 				sum.add(one)
 				if err != nil {
 					t.Error(err)
+				} else {
+					checkSeed(t, seed, &one, steps)
 				}
 				mu.Unlock()
 			}
@@ -164,6 +177,7 @@ func TestHistories(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		checkSeed(t, *seedFlag, &one, *opsFlag)
 		return
 	}
 	seeds := make([]uint64, *seedsFlag)
@@ -174,4 +188,7 @@ func TestHistories(t *testing.T) {
 	sum := histories(t, seeds, *opsFlag)
 	took := time.Since(began)
 	t.Logf("%s; %.1f seeds per second", sum.String(), float64(sum.seeds)/took.Seconds())
+	if !t.Failed() {
+		checkMeans(t, &sum, *opsFlag)
+	}
 }

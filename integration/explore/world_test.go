@@ -58,8 +58,8 @@ func (t *totals) add(o totals) {
 
 func (t *totals) String() string {
 	return fmt.Sprintf("%d seeds, %d operations, %d crashes (%d between two syncs, %d during a start), "+
-		"%d dropped bytes, %d due records delivered, %d clean restarts, %d indexes deleted, %d segments' worth "+
-		"of retention, %d batches acknowledged, %d with unknown outcome, %d waits at the gate, %d duplicates, "+
+		"%d dropped bytes, %d due records delivered, %d clean restarts, %d indexes deleted, %d retentions "+
+		"that deleted, %d batches acknowledged, %d with unknown outcome, %d waits at the gate, %d duplicates, "+
 		"%d refusals, %d indexes compared, %d clock steps back",
 		t.seeds, t.ops, t.crashes, t.armed, t.startCrashes, t.dropped, t.delivered, t.restarts, t.wipes,
 		t.retained, t.acked, t.unknown, t.gateWaits, t.duplicates, t.refused, t.indexChecks, t.backSteps)
@@ -196,8 +196,9 @@ func (w *world) run(history func()) (err error) {
 		default:
 			cause = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
-		err = fmt.Errorf("seed %d: %w\nthe last operations:\n%s\nagain with -run 'TestHistories$' -explore.seed=%d",
-			w.seed, cause, strings.Join(w.ops, "\n"), w.seed)
+		err = fmt.Errorf("seed %d: %w\nthe last operations:\n%s\nagain: "+
+			"go test ./integration/explore -run 'TestHistories$' -explore.seed=%d -explore.ops=%d",
+			w.seed, cause, strings.Join(w.ops, "\n"), w.seed, *opsFlag)
 	}()
 	defer func() {
 		if w.m != nil {
