@@ -27,6 +27,12 @@ func (r *recovery) beginScan() (int, error) {
 		return 0, nil
 	}
 	at := r.note.recovery
+	if (at.pos == 0) != (at.offset == at.segment) || at.offset < at.segment {
+		// No write leads here. Nothing is cut by what such a note says.
+		path := r.l.o.FS.PathJoin(r.l.dir, noteName)
+		return 0, &CorruptError{File: path, Err: fmt.Errorf("it places offset %d at byte %d of the"+
+			" segment that begins with offset %d", at.offset, at.pos, at.segment)}
+	}
 	r.next = at.offset
 	set := segmentSet{list: r.segments}
 	first := set.find(at.segment)
