@@ -9,6 +9,9 @@
 // again while it starts, and robbed of its index. Package oracle keeps the history and judges
 // each answer and each read.
 //
+// Directed tests next to it count in the file system what a start reads after a clean stop and
+// after a kill.
+//
 // A failure prints its seed and the last operations. Run one seed alone with
 //
 //	go test ./integration/explore -run TestHistories -explore.seed=N
