@@ -125,12 +125,15 @@ func (w *world) alive() []*producer {
 	return slices.DeleteFunc(slices.Clone(w.producers), func(p *producer) bool { return p == nil })
 }
 
-// refill replaces the producers that are gone.
+// refill replaces the producers that are gone. A crash while one is made may take others.
 func (w *world) refill() {
-	for i := range w.producers {
-		for w.producers[i] == nil { // a crash while one is made may take others
-			w.producers[i] = w.newProducer(i%5 < 3)
+	for i := 0; i < len(w.producers); {
+		if w.producers[i] != nil {
+			i++
+			continue
 		}
+		w.producers[i] = w.newProducer(i%5 < 3)
+		i = 0
 	}
 }
 
