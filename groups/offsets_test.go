@@ -111,7 +111,7 @@ var commitErrors = map[string]struct {
 	"simple, members are gone": {emptyGroup, asSimple, nil},
 	"member that is gone":      {emptyGroup, asItIs, ErrUnknownMember},
 	"too many bytes": {noGroup, func(r *CommitRequest) {
-		for p := range int32(300) {
+		for p := range int32(3000) {
 			r.Topics[0].Partitions = append(r.Topics[0].Partitions, CommitPartition{
 				Partition: p, Metadata: strings.Repeat("m", 4096),
 			})

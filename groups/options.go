@@ -50,8 +50,8 @@ const (
 	// memberIDPrefixBytesMax is how much of a client id goes into a member id.
 	memberIDPrefixBytesMax = 255
 	// appendBytesMax bounds the records of one append, which become one batch of the
-	// offsets topic, whose max.message.bytes is 1 MiB and a little.
-	appendBytesMax = 1000 * 1000
+	// offsets topic, whose max.message.bytes is 10 MiB.
+	appendBytesMax = 10 * 1000 * 1000
 	// recordOverheadBytes is what a record adds to its key and value at most.
 	recordOverheadBytes = 32
 	// loadersMax is how many shards load at the same time.

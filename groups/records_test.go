@@ -86,9 +86,9 @@ func TestMetadataRecord(t *testing.T) {
 
 // TestGroupThatIsTooLargeToStore gets no assignment.
 func TestGroupThatIsTooLargeToStore(t *testing.T) {
-	inWorld(t, nil, func(w *world) {
+	inWorld(t, func(o *Options) { o.MemberBytesMax = 8 << 20 }, func(w *world) {
 		r := joinRequest("g", "")
-		r.Protocols[0].Metadata = make([]byte, 700_000)
+		r.Protocols[0].Metadata = make([]byte, 7_000_000)
 		a, b := w.join(r), w.join(r)
 		w.advance(6 * time.Second)
 		_ = b.get()

@@ -27,6 +27,9 @@ var (
 	ErrClosed = errors.New("partition is closed")
 	// ErrOffline is wrapped by OfflineError.
 	ErrOffline = errors.New("partition is offline")
+	// ErrOtherNode means that the data directory was made for another node id: its partitions are
+	// led by that node, and would be nobody's under a new name.
+	ErrOtherNode = errors.New("data directory of another node")
 	// ErrDisagree means that state on disk names something that the logs do not have.
 	ErrDisagree = errors.New("state on disk disagrees with the log")
 )

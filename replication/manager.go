@@ -141,10 +141,16 @@ func (m *Manager) beginEpoch() error {
 			return fmt.Errorf("choose a cluster id: %w", err)
 		}
 		text := base64.RawURLEncoding.EncodeToString(id[:])
-		c := metadata.Command{FormatCluster: &metadata.FormatCluster{ClusterID: text}}
+		c := metadata.Command{FormatCluster: &metadata.FormatCluster{
+			ClusterID: text, Node: m.o.NodeID,
+		}}
 		if _, err := m.store.Propose(c); err != nil {
 			return err
 		}
+	}
+	if node := m.store.Image().Node(); node != m.o.NodeID {
+		return fmt.Errorf("%w: %s was made for node id %d, this is %d; start with --node-id %d",
+			ErrOtherNode, m.o.DataDir, node, m.o.NodeID, node)
 	}
 	if mutant.On(mutant.EpochNotRaised) {
 		return nil

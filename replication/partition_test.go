@@ -559,3 +559,15 @@ func TestNothingChangesADueTime(t *testing.T) {
 	n.idle()
 	n.wantValues("a", "b")
 }
+
+func TestDataOfAnotherNodeIsRefused(t *testing.T) {
+	n := startNode(t)
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{DataDir: "/data", FS: n.fs, Clock: n.clock, Manual: true, NodeID: 7}
+	if m, err := Open(o); !errors.Is(err, ErrOtherNode) {
+		t.Fatalf("open under another node id = %v, %v; want ErrOtherNode", m, err)
+	}
+	n.open()
+}

@@ -109,6 +109,6 @@ func registerFlags(f *pflag.FlagSet, c *Config) {
 		"least severe log line to print")
 	f.Var(oneOf(&c.LogFormat, "auto", "console", "json"), "log-format",
 		"auto: console on a terminal, JSON elsewhere")
-	f.Var(text(&c.ConfigFile, "file"), "config",
+	f.Var(optional(text(&c.ConfigFile, "file")), "config",
 		"YAML file whose keys are the names of these flags")
 }

@@ -70,6 +70,19 @@ func text(target *string, kind string) *flagValue[string] {
 	}
 }
 
+// optional lets a text be empty, which means what it means by default: service files often set a
+// variable to nothing.
+func optional(v *flagValue[string]) *flagValue[string] {
+	parse := v.parse
+	v.parse = func(text string) (string, error) {
+		if text == "" {
+			return "", nil
+		}
+		return parse(text)
+	}
+	return v
+}
+
 // boolean is true or false. It is registered with NoOptDefVal, so that a bare --flag means true.
 func boolean(target *bool) *flagValue[bool] {
 	return &flagValue[bool]{

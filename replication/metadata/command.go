@@ -18,9 +18,10 @@ type Command struct {
 	TakeIDs       *TakeIDs       `json:"take_ids,omitempty"`
 }
 
-// FormatCluster gives the cluster its id, once.
+// FormatCluster gives the cluster its id and the data directory its node, once.
 type FormatCluster struct {
 	ClusterID string `json:"cluster_id"`
+	Node      int32  `json:"node"`
 }
 
 // CreateTopic adds a topic. Partition numbers are given by Apply.

@@ -11,6 +11,7 @@ import (
 // Image is one immutable state of the metadata. Nothing in it may be changed by a reader.
 type Image struct {
 	clusterID      string
+	node           int32 // whose data directory this is
 	byName         map[string]*Topic
 	byID           map[TopicID]*Topic
 	byCollision    map[string]string  // collision key -> topic name
@@ -31,6 +32,9 @@ func newImage() *Image {
 
 // ClusterID is chosen at the first start of a data directory and never changes.
 func (m *Image) ClusterID() string { return m.clusterID }
+
+// Node returns the id of the node that the data directory was made for.
+func (m *Image) Node() int32 { return m.node }
 
 // Topic returns the topic of that name, or nil.
 func (m *Image) Topic(name string) *Topic { return m.byName[name] }

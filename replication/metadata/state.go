@@ -40,7 +40,7 @@ func applyFormat(m *Image, c FormatCluster) (*Image, Result, error) {
 		return m, Result{}, fmt.Errorf("the cluster is formatted already, as %s", m.clusterID)
 	}
 	next := m.clone()
-	next.clusterID = c.ClusterID
+	next.clusterID, next.node = c.ClusterID, c.Node
 	return next, Result{}, nil
 }
 

@@ -47,6 +47,7 @@ type Store struct {
 type snapshot struct {
 	Applied        batch.Offset     `json:"applied"`
 	ClusterID      string           `json:"cluster_id"`
+	Node           int32            `json:"node"`
 	Topics         []*Topic         `json:"topics"`
 	Deleted        []*Topic         `json:"deleted,omitempty"`
 	NextPartition  PartitionNumber  `json:"next_partition"`
@@ -97,7 +98,7 @@ func (s *Store) readSnapshot() (*Image, batch.Offset, error) {
 			path, err)
 	}
 	image := newImage()
-	image.clusterID = snap.ClusterID
+	image.clusterID, image.node = snap.ClusterID, snap.Node
 	image.nextPartition = snap.NextPartition
 	image.nextProducerID = snap.NextProducerID
 	for _, t := range snap.Topics {
@@ -224,6 +225,7 @@ func (s *Store) snapshotLocked() error {
 	data, err := json.Marshal(snapshot{
 		Applied:        applied,
 		ClusterID:      image.clusterID,
+		Node:           image.node,
 		Topics:         image.Topics(),
 		Deleted:        image.Deleted(),
 		NextPartition:  image.nextPartition,
