@@ -128,5 +128,6 @@ func (s *Schedule) blame(e Entry, err error) error {
 	}
 	s.logger.Error("schedule index is wrong; it is rebuilt at the next start",
 		zap.Stringer("position", e.Position), zap.Error(err))
-	return errors.Join(fmt.Errorf("%w: %w", ErrIndex, err), s.o.Index.Drop(s.o.Partition))
+	err = errors.Join(fmt.Errorf("%w: %w", ErrIndex, err), s.o.Index.Drop(s.o.Partition))
+	return errors.Join(err, s.o.Index.Flush()) // The process is about to end.
 }

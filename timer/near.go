@@ -97,7 +97,25 @@ func (n *near) length() int { return n.wheel.Len() + n.readyLen() + n.inFlight }
 func (n *near) bytes() int64 {
 	b := n.wheel.Bytes() + int64(cap(n.ready))*int64(unsafe.Sizeof(Entry{})) +
 		int64(cap(n.items))*int64(unsafe.Sizeof(wheel.Item[slot]{}))
+	for i := range n.spare {
+		b += int64(cap(n.spare[i])) * int64(unsafe.Sizeof(flown{}))
+	}
 	return b + int64(n.inFlight)*int64(unsafe.Sizeof(flown{}))
+}
+
+// idleBytesMax is how much memory an empty window keeps for what comes next.
+const idleBytesMax = 1 << 20
+
+// shed gives back what a burst has left behind, once nothing of it is in memory any more: many
+// partitions that each had one would hold it for ever.
+func (n *near) shed() {
+	if n.length() > 0 || n.bytes() <= idleBytesMax {
+		return
+	}
+	n.ready, n.head, n.sorted, n.items, n.spare = nil, 0, true, nil, nil
+	n.flights, n.first = nil, 0
+	n.wheel = wheel.New[slot](n.slots)
+	n.wheel.Advance(n.now, nil)
 }
 
 // arrive takes an entry that has just come into the index.

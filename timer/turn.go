@@ -232,6 +232,7 @@ func (s *Schedule) load(now UnixMs) (worked bool, err error) {
 // publish ends a turn: it tells others how far it got and when the next one is due.
 func (s *Schedule) publish(now UnixMs, worked bool) {
 	t := &s.turn
+	t.near.shed()
 	s.publishNowDone()
 	s.stats.pending.Store(t.applied.Pending - int64(t.near.inFlight))
 	waiting := t.near.waiting()
