@@ -13,45 +13,142 @@ import (
 // frameBytesSmall divides the two lanes of the budget.
 const frameBytesSmall = 64 << 10
 
+const (
+	// shareParts is how many connections it takes at least to fill a lane: one that holds memory
+	// already is not read while the next request would take it beyond its part of the lane.
+	shareParts = 16
+	// firstParts is the part of a lane that is kept for connections that hold nothing yet: many
+	// that queue requests behind one that waits cannot take it from those with a single request.
+	firstParts = 4
+)
+
 // budget bounds the memory of all requests in flight. Small frames and large ones have a lane of
 // their own, so that heartbeats never wait behind uploads, however slowly those arrive.
 type budget struct {
-	small, large *semaphore.Weighted
-	smallBytes   int64
-	largeBytes   int64
+	small, large *lane
 	inFlight     atomic.Int64 // bytes charged now, for the metrics
+}
+
+// lane is a part of the budget. Memory for a further request of a connection is taken from both
+// semaphores, in the order of the fields.
+type lane struct {
+	further *semaphore.Weighted
+	all     *semaphore.Weighted
+	bytes   int64
+}
+
+func newLane(bytes int64) *lane {
+	return &lane{
+		further: semaphore.NewWeighted(bytes - bytes/firstParts),
+		all:     semaphore.NewWeighted(bytes),
+		bytes:   bytes,
+	}
 }
 
 // newBudget divides the bytes: a quarter for small frames.
 func newBudget(bytes int64) *budget {
-	b := &budget{smallBytes: bytes / 4, largeBytes: bytes - bytes/4}
-	b.small = semaphore.NewWeighted(b.smallBytes)
-	b.large = semaphore.NewWeighted(b.largeBytes)
-	return b
+	return &budget{small: newLane(bytes / 4), large: newLane(bytes - bytes/4)}
 }
 
-// charge is memory taken from one lane.
+// share is what one connection holds of the budget. Its reader takes, its writer gives back.
+type share struct {
+	held  atomic.Int64
+	freed chan struct{} // holds one sign that something was given back
+}
+
+func newShare() *share { return &share{freed: make(chan struct{}, 1)} }
+
+// admits reports whether the connection may hold that much more of a lane. One that holds nothing
+// may hold any request, or there would be requests that are never read.
+func (s *share) admits(bytes, laneBytes int64) bool {
+	held := s.held.Load()
+	return held == 0 || held+bytes <= laneBytes/shareParts
+}
+
+// await waits until the share admits so much.
+func (s *share) await(ctx context.Context, bytes, laneBytes int64) error {
+	for !s.admits(bytes, laneBytes) {
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (s *share) give(bytes int64) {
+	s.held.Add(-bytes)
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+}
+
+// charge is memory taken from one lane by one connection.
 type charge struct {
-	lane  *semaphore.Weighted
-	owner *budget
-	bytes int64
+	lane    *lane
+	owner   *budget
+	share   *share
+	bytes   int64
+	further bool // not the connection's first: taken from both semaphores
 }
 
-// acquire waits for the memory that a frame and its decoded form need.
-func (b *budget) acquire(ctx context.Context, key int16, frameBytes int) (charge, error) {
+// claim is what a frame and its decoded form need of the budget, before it is taken.
+func (b *budget) claim(s *share, key int16, frameBytes int) charge {
 	n := int64(frameBytes)
-	c := charge{lane: b.large, owner: b, bytes: n + api.MemoryOf(key, n)}
-	limit := b.largeBytes
+	c := charge{lane: b.large, owner: b, share: s}
 	if frameBytes <= frameBytesSmall {
-		c.lane, limit = b.small, b.smallBytes
+		c.lane = b.small
 	}
 	// A single frame larger than its lane would wait for ever; it takes the whole lane instead.
-	c.bytes = min(c.bytes, limit)
-	if err := c.lane.Acquire(ctx, c.bytes); err != nil {
-		return charge{}, fmt.Errorf("wait for request memory: %w", err)
+	c.bytes = min(n+api.MemoryOf(key, n), c.lane.bytes)
+	return c
+}
+
+// try takes what is claimed if that is possible now.
+func (c *charge) try() bool {
+	if !c.share.admits(c.bytes, c.lane.bytes) {
+		return false
 	}
-	b.inFlight.Add(c.bytes)
-	return c, nil
+	c.further = c.share.held.Load() > 0
+	if c.further && !c.lane.further.TryAcquire(c.bytes) {
+		return false
+	}
+	if !c.lane.all.TryAcquire(c.bytes) {
+		if c.further {
+			c.lane.further.Release(c.bytes)
+		}
+		return false
+	}
+	c.taken()
+	return true
+}
+
+// acquire waits for what is claimed: for the connection's own requests, then for the others'.
+func (c *charge) acquire(ctx context.Context) error {
+	if err := c.share.await(ctx, c.bytes, c.lane.bytes); err != nil {
+		return fmt.Errorf("wait for the connection's earlier requests: %w", err)
+	}
+	c.further = c.share.held.Load() > 0
+	if c.further {
+		if err := c.lane.further.Acquire(ctx, c.bytes); err != nil {
+			return fmt.Errorf("wait for request memory: %w", err)
+		}
+	}
+	if err := c.lane.all.Acquire(ctx, c.bytes); err != nil {
+		if c.further {
+			c.lane.further.Release(c.bytes)
+		}
+		return fmt.Errorf("wait for request memory: %w", err)
+	}
+	c.taken()
+	return nil
+}
+
+func (c *charge) taken() {
+	c.owner.inFlight.Add(c.bytes)
+	c.share.held.Add(c.bytes)
 }
 
 // shrink gives back all but keep bytes.
@@ -59,8 +156,13 @@ func (c *charge) shrink(keep int64) {
 	if keep >= c.bytes {
 		return
 	}
-	c.lane.Release(c.bytes - keep)
-	c.owner.inFlight.Add(keep - c.bytes)
+	back := c.bytes - keep
+	c.lane.all.Release(back)
+	if c.further {
+		c.lane.further.Release(back)
+	}
+	c.owner.inFlight.Add(-back)
+	c.share.give(back)
 	c.bytes = keep
 }
 

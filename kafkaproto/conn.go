@@ -117,7 +117,7 @@ func (c *conn) report(err error) {
 
 // readLoop reads requests and runs their first stage, in order.
 func (c *conn) readLoop() error {
-	in := newFrameReader(c.nc, c.s)
+	in := newFrameReader(c)
 	idle := c.s.firstByteTimeout()
 	for {
 		if err := c.awaitRequest(in, idle); err != nil {
@@ -176,6 +176,17 @@ func (c *conn) start(in *frameReader, f frame) error {
 		return nil
 	}
 	c.pending.Add(1)
+	return c.enqueue(p)
+}
+
+// enqueue hands a request over to the writer.
+func (c *conn) enqueue(p pending) error {
+	select {
+	case c.queue <- p:
+		return nil
+	default:
+	}
+	defer c.watchPeer()()
 	select {
 	case c.queue <- p:
 		return nil

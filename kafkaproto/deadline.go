@@ -16,6 +16,8 @@ const (
 	// idleTimeoutDefault is for a connection without any request in work, as in Kafka
 	// (connections.max.idle.ms).
 	idleTimeoutDefault = 10 * time.Minute
+	// peerCheckPause is how often a peer that is not read is looked after.
+	peerCheckPause = time.Second
 	// writeTimeout is for one piece of an answer of at most writePieceBytes.
 	writeTimeout    = 30 * time.Second
 	writePieceBytes = 1 << 20

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"time"
 
@@ -41,6 +40,9 @@ type frameReader struct {
 	deadline func(time.Duration) // moves the read deadline
 	limits   frameLimits
 	budget   *budget
+	share    *share // of the connection in the budget
+	// watch notices a peer that goes while nothing is read from it; what it returns ends that.
+	watch   func() (stop func())
 	buffers  *bufferPool
 	// grant is how large a buffer may be before its bytes have arrived: the largest frame that
 	// came whole on this connection. A peer that only claims a size gets no memory for it.
@@ -56,8 +58,9 @@ type frame struct {
 	charge charge
 }
 
-// newFrameReader reads from nc.
-func newFrameReader(nc net.Conn, s *Server) *frameReader {
+// newFrameReader reads from a connection.
+func newFrameReader(c *conn) *frameReader {
+	nc, s := c.nc, c.s
 	return &frameReader{
 		in: bufio.NewReaderSize(nc, readBufferBytes),
 		deadline: func(d time.Duration) {
@@ -70,6 +73,8 @@ func newFrameReader(nc net.Conn, s *Server) *frameReader {
 		},
 		limits:  frameLimits{s.o.MaxRequestBytes, OtherRequestBytesMax},
 		budget:  s.budget,
+		share:   newShare(),
+		watch:   c.watchPeer,
 		buffers: &s.buffers,
 		grant:   grantBytesMin,
 	}
@@ -117,8 +122,8 @@ func (r *frameReader) read(ctx context.Context) (frame, error) {
 	}
 	// Peeked bytes are buffered, so discarding them cannot fail.
 	_, _ = r.in.Discard(lengthBytes)
-	c, err := r.budget.acquire(ctx, key, n)
-	if err != nil {
+	c := r.budget.claim(r.share, key, n)
+	if err := r.wait(ctx, &c); err != nil {
 		return frame{}, err
 	}
 	body, err := r.readBody(n)
@@ -128,6 +133,15 @@ func (r *frameReader) read(ctx context.Context) (frame, error) {
 	}
 	r.grant = max(r.grant, min(n, grantBytesMax))
 	return frame{bytes: body, charge: c}, nil
+}
+
+// wait takes the memory that a frame needs, as soon as it is there.
+func (r *frameReader) wait(ctx context.Context, c *charge) error {
+	if c.try() {
+		return nil
+	}
+	defer r.watch()()
+	return c.acquire(ctx)
 }
 
 // of returns the limit for one API.

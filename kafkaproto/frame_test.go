@@ -22,6 +22,8 @@ func readerOf(in io.Reader) *frameReader {
 		deadline: func(time.Duration) {},
 		limits:   frameLimits{produceBytes: 8 << 20, otherBytes: OtherRequestBytesMax},
 		budget:   newBudget(1 << 30),
+		share:    newShare(),
+		watch:    func() func() { return func() {} },
 		buffers:  new(bufferPool),
 		grant:    grantBytesMin,
 	}
@@ -122,7 +124,7 @@ func TestGrantIsEarned(t *testing.T) {
 // TestBudgetWaits: a frame is not read before there is memory for it, nor for ever after its peer.
 func TestBudgetWaits(t *testing.T) {
 	r := readerOf(bytes.NewReader(frameWith(3, 1000)))
-	if err := r.budget.small.Acquire(t.Context(), r.budget.smallBytes); err != nil {
+	if err := r.budget.small.all.Acquire(t.Context(), r.budget.small.bytes); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,0 +1,109 @@
+package kafkaproto
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// bulky is a small frame that may take many times its size decoded.
+func bulky() kmsg.Request {
+	r := kmsg.NewPtrMetadataRequest()
+	r.Version = 9
+	for range 60 {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = kmsg.StringPtr(strings.Repeat("x", 1000))
+		r.Topics = append(r.Topics, t)
+	}
+	return r
+}
+
+// hog parks a fetch and queues requests behind it, for which it asks more memory than there is.
+func hog(id [16]byte, n int) []byte {
+	requests := []kmsg.Request{fetchFrom(id, 0, 300_000)}
+	for range n {
+		requests = append(requests, bulky())
+	}
+	return encode(1, requests...)
+}
+
+// TestOneConnectionCannotTakeTheBudget: what it queues behind a parked fetch is its own affair.
+func TestOneConnectionCannotTakeTheBudget(t *testing.T) {
+	for _, hogs := range []int{1, 40} {
+		inBubble(t, Options{}, func(t *testing.T, h *harness) {
+			id := h.topic("t")
+			for range hogs {
+				h.dial().sendAside(hog(id, 20))
+			}
+			synctest.Wait()
+			began := time.Now()
+			h.works("while requests are queued behind parked fetches")
+			if waited := time.Since(began); waited != 0 {
+				t.Errorf("%d hogs: another client waits %v", hogs, waited)
+			}
+		})
+	}
+}
+
+// TestQueuedRequestsAreAnswered: a connection beyond its share is read on as it is answered.
+func TestQueuedRequestsAreAnswered(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, h *harness) {
+		p := h.dial()
+		p.sendAside(hog(h.topic("t"), 20))
+		for number := int32(1); number <= 21; number++ {
+			p.expect(number)
+		}
+	})
+}
+
+// TestGoneWhileNotRead: the end of a peer is seen behind what it left unread.
+func TestGoneWhileNotRead(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHarness(t, Options{})
+	id := h.topic("t")
+	if err := h.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := h.server.o
+	o.Listener = listener
+	server, err := NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	// It ends when the server is closed below.
+	go func() { served <- server.Serve() }()
+	nc, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Write(hog(id, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * peerCheckPause)
+	for m := server.Metrics(); m.ConnectionsTotal == 0 || m.Connections > 0; m = server.Metrics() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("the connection is held for a peer that is gone: %+v", m)
+		}
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
