@@ -32,7 +32,7 @@ var ops = []op{
 	{"configure", 8, (*world).configure},
 	{"replace producer", 6, (*world).replaceProducer},
 	{"restart", 4, func(w *world) { w.note("restart"); w.restart() }},
-	{"cut", 6, func(w *world) { w.cut(w.randomKeep()) }},
+	{"cut", 6, (*world).cutNow},
 	{"arm", 12, (*world).armSoon},
 	{"compare index", 2, (*world).compareIndex},
 }
@@ -204,8 +204,18 @@ func (w *world) replaceProducer() {
 	w.refill()
 }
 
+// cutNow lets the power go between two operations.
+func (w *world) cutNow() {
+	if !w.quiet {
+		w.cut(w.randomKeep())
+	}
+}
+
 // armSoon lets the power go at one of the next syncs.
 func (w *world) armSoon() {
+	if w.quiet {
+		return
+	}
 	match := []func(string) bool{anyPath, otherPath, otherPath, indexPath}[w.rng.IntN(4)]
 	w.arm(1+w.rng.IntN(12), w.randomKeep(), match)
 	w.note("the power will go %s", w.describe())

@@ -100,7 +100,9 @@ func (w *world) restart() {
 // start opens the node until it stays open.
 func (w *world) start() {
 	for i := 0; ; i++ {
-		w.disarm()
+		if !w.quiet {
+			w.disarm()
+		}
 		if !w.quiet && w.rng.IntN(10) == 0 {
 			w.wipeIndex()
 		}
@@ -121,7 +123,7 @@ func (w *world) start() {
 		}
 		w.must(err)
 		w.m = m
-		if w.rng.IntN(2) == 0 {
+		if !w.quiet && w.rng.IntN(2) == 0 {
 			w.disarm() // else the power goes some time later
 		}
 		w.opened()

@@ -9,19 +9,38 @@ type hunt struct {
 	test  string // the test, or a subtest as TestA/b
 }
 
+// The explorer finds every fault by what a client can see; the other test of a fault looks closer.
+const (
+	explorer     = "integration/explore"
+	fewHistories = "TestFewHistories"
+)
+
 // hunts names a test for every fault of mutant.All. A fault without a row fails the run.
 var hunts = []hunt{
 	{mutant.NoFsync, "log", "TestModel"},
+	{mutant.NoFsync, explorer, fewHistories},
 	{mutant.AckBeforeFsync, "replication", "TestAckWaitsForTheFlush"},
+	{mutant.AckBeforeFsync, explorer, fewHistories},
 	{mutant.NoDirSync, "log", "TestModel"},
+	{mutant.NoDirSync, explorer, fewHistories},
 	{mutant.NoGate, "replication", "TestGateHoldsAProducerThatChangesLogs"},
+	{mutant.NoGate, explorer, fewHistories},
 	{mutant.DueNowBeforeStagingHW, "timer", "TestNothingIsDeliveredBeforeItsStagingIsDurable"},
+	{mutant.DueNowBeforeStagingHW, explorer, fewHistories},
 	{mutant.NoDedupe, "replication", "TestWindowJudges"},
+	{mutant.NoDedupe, explorer, fewHistories},
 	{mutant.DuplicateBeforeDurable, "replication", "TestAckWaitsForTheFlush"},
+	{mutant.DuplicateBeforeDurable, explorer, fewHistories},
 	{mutant.NoSettlements, "timer", "TestADeliveryThatAgedOutIsNotRepeated"},
+	{mutant.NoSettlements, explorer, fewHistories},
 	{mutant.IndexAboveHW, "timer", "TestTheIndexFollowsTheHighWatermarksOnly"},
+	{mutant.IndexAboveHW, explorer, fewHistories},
 	{mutant.EpochNotRaised, "integration", "TestEpochRisesAtEveryStart"},
+	{mutant.EpochNotRaised, explorer, fewHistories},
 	{mutant.ReplayFromZero, "timer", "TestADeliveryThatAgedOutIsNotRepeated"},
+	{mutant.ReplayFromZero, explorer, fewHistories},
 	{mutant.DeliverEarly, "timer", "TestOneMillisecondBeforeNothingAtDueEverything"},
+	{mutant.DeliverEarly, explorer, fewHistories},
 	{mutant.HWAheadOfFlushed, "replication", "TestAckWaitsForTheFlush"},
+	{mutant.HWAheadOfFlushed, explorer, fewHistories},
 }
