@@ -173,33 +173,27 @@ func (c *charge) release() {
 	}
 }
 
+// pieceParts is the part of the memory for answers that is kept for pieces: an eighth.
+const pieceParts = 8
+
 // answerBudget bounds the memory of all large answers together. Requests never hold it, and who
 // holds it waits for nothing but a socket with a deadline, so it cannot deadlock with budget.
+// Only pieces are waited for: one that waits for much would stand before all that need little.
 type answerBudget struct {
-	free     *semaphore.Weighted
-	limit    int64
-	inFlight atomic.Int64
+	shared, pieces *semaphore.Weighted
+	inFlight       atomic.Int64
 }
 
 func newAnswerBudget(bytes int64) *answerBudget {
-	return &answerBudget{free: semaphore.NewWeighted(bytes), limit: bytes}
-}
-
-// Acquire implements api.Memory.
-func (a *answerBudget) Acquire(ctx context.Context, n int64) error {
-	if n > a.limit {
-		return fmt.Errorf("an answer needs %d bytes, all answers together may have %d", n, a.limit)
+	return &answerBudget{
+		shared: semaphore.NewWeighted(bytes - bytes/pieceParts),
+		pieces: semaphore.NewWeighted(bytes / pieceParts),
 	}
-	if err := a.free.Acquire(ctx, n); err != nil {
-		return fmt.Errorf("wait for answer memory: %w", err)
-	}
-	a.inFlight.Add(n)
-	return nil
 }
 
 // TryAcquire implements api.Memory.
 func (a *answerBudget) TryAcquire(n int64) bool {
-	if n > a.limit || !a.free.TryAcquire(n) {
+	if !a.shared.TryAcquire(n) {
 		return false
 	}
 	a.inFlight.Add(n)
@@ -208,6 +202,21 @@ func (a *answerBudget) TryAcquire(n int64) bool {
 
 // Release implements api.Memory.
 func (a *answerBudget) Release(n int64) {
-	a.free.Release(n)
+	a.shared.Release(n)
+	a.inFlight.Add(-n)
+}
+
+// AcquirePiece implements api.Memory.
+func (a *answerBudget) AcquirePiece(ctx context.Context, n int64) error {
+	if err := a.pieces.Acquire(ctx, n); err != nil {
+		return fmt.Errorf("wait for answer memory: %w", err)
+	}
+	a.inFlight.Add(n)
+	return nil
+}
+
+// ReleasePiece implements api.Memory.
+func (a *answerBudget) ReleasePiece(n int64) {
+	a.pieces.Release(n)
 	a.inFlight.Add(-n)
 }

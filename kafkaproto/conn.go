@@ -272,20 +272,19 @@ func (w *writer) add(p pending) error {
 
 func (w *writer) full() bool { return len(w.out) >= coalesceBytes }
 
-// flush writes what is collected, in pieces with a deadline each, so that a peer which reads
-// slowly is served and one which does not read is not waited for.
+// flush writes what is collected, with one deadline for all of it, so that a peer which reads
+// slowly is served, and one which reads next to nothing does not hold an answer's memory for long.
 func (w *writer) flush() error {
-	for rest := w.out; len(rest) > 0; {
-		piece := rest[:min(len(rest), writePieceBytes)]
-		if err := w.c.nc.SetWriteDeadline(w.c.s.o.Clock.Now().Add(writeTimeout)); err != nil {
+	if len(w.out) > 0 {
+		deadline := w.c.s.o.Clock.Now().Add(answerDeadline(len(w.out)))
+		if err := w.c.nc.SetWriteDeadline(deadline); err != nil {
 			return err
 		}
-		n, err := w.c.nc.Write(piece)
+		n, err := w.c.nc.Write(w.out)
 		w.c.s.metrics.bytesOut.Add(int64(n))
 		if err != nil {
 			return err
 		}
-		rest = rest[n:]
 	}
 	if w.out != nil {
 		w.c.s.buffers.put(w.out)

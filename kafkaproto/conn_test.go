@@ -293,6 +293,51 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
+// TestPeerThatReadsALittle: each byte that is read buys no new time for the rest.
+func TestPeerThatReadsALittle(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, h *harness) {
+		id := h.topic("t")
+		h.replicas.Of("t", 0).Put(batch.Batch(oneBatch(t, 4<<20)))
+		p := h.dial()
+		p.send(1, fetchFrom(id, 0, 0))
+		began, err := time.Now(), error(nil)
+		for err == nil {
+			<-time.After(time.Second)
+			_, err = p.Read(make([]byte, 64<<10))
+		}
+		if took := time.Since(began); took < writeTimeout || took > writeTimeout+6*time.Second {
+			t.Errorf("an answer of 4 MiB is given up after %v", took)
+		}
+	})
+}
+
+// TestNobodyWaitsForThoseWhoDoNotRead: answers that are not read take no memory from a small one.
+func TestNobodyWaitsForThoseWhoDoNotRead(t *testing.T) {
+	inBubble(t, Options{AnswerMemoryBytes: 64 << 20}, func(t *testing.T, h *harness) {
+		small, large := h.topic("small"), h.topic("large")
+		h.replicas.Of("small", 0).Put(batch.Batch(oneBatch(t, 10)))
+		megabyte := batch.Batch(oneBatch(t, 1<<20))
+		for range 12 {
+			h.replicas.Of("large", 0).Put(megabyte)
+		}
+		r := fetchFrom(large, 0, 0)
+		r.MaxBytes, r.Topics[0].Partitions[0].PartitionMaxBytes = 55<<20, 55<<20
+		for range 12 {
+			h.dial().send(1, r)
+		}
+		synctest.Wait()
+		began := time.Now()
+		p := h.dial()
+		p.send(1, fetchFrom(small, 0, 0))
+		if body := p.expect(1); len(body) < batch.HeaderBytes {
+			t.Errorf("answered with %d bytes", len(body))
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("a small answer waits %v", waited)
+		}
+	})
+}
+
 // TestLostPeerFreesItsFetch: nobody waits for data on behalf of a client that is gone.
 func TestLostPeerFreesItsFetch(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, h *harness) {

@@ -18,9 +18,10 @@ const (
 	idleTimeoutDefault = 10 * time.Minute
 	// peerCheckPause is how often a peer that is not read is looked after.
 	peerCheckPause = time.Second
-	// writeTimeout is for one piece of an answer of at most writePieceBytes.
-	writeTimeout    = 30 * time.Second
-	writePieceBytes = 1 << 20
+	// writeTimeout is for an answer, with the time that its bytes take at
+	// answerBytesPerSecondMin added.
+	writeTimeout            = 30 * time.Second
+	answerBytesPerSecondMin = 1 << 20
 )
 
 // longAgo is a deadline that ends a read at once.
@@ -29,4 +30,9 @@ var longAgo = time.Unix(1, 0)
 // frameDeadline is how long a whole frame of n bytes may take.
 func frameDeadline(n int) time.Duration {
 	return frameTimeout + time.Duration(n)*time.Second/frameBytesPerSecondMin
+}
+
+// answerDeadline is how long the peer may take for an answer of n bytes.
+func answerDeadline(n int) time.Duration {
+	return writeTimeout + time.Duration(n)*time.Second/answerBytesPerSecondMin
 }

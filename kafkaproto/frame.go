@@ -43,7 +43,7 @@ type frameReader struct {
 	share    *share // of the connection in the budget
 	// watch notices a peer that goes while nothing is read from it; what it returns ends that.
 	watch   func() (stop func())
-	buffers  *bufferPool
+	buffers *bufferPool
 	// grant is how large a buffer may be before its bytes have arrived: the largest frame that
 	// came whole on this connection. A peer that only claims a size gets no memory for it.
 	grant int

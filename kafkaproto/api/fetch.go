@@ -20,6 +20,11 @@ const (
 	fetchGatherPause = 5 * time.Millisecond
 	// fetchGrowBytes is how much of a partition's limit the buffer is grown by before the read.
 	fetchGrowBytes = 1 << 20
+	// fetchAskBytesMin is the least that is asked of the memory which all answers share, before
+	// one piece is waited for.
+	fetchAskBytesMin = 64 << 10
+	// FetchPieceBytes is the most that an answer gets of the memory kept for pieces.
+	FetchPieceBytes = 1 << 20
 	// fetchTopicBytes and fetchPartitionBytes are what a parked fetch keeps.
 	fetchTopicBytes     = 96
 	fetchPartitionBytes = 96
@@ -35,7 +40,8 @@ const (
 //     partition has an error or parts from the client's log; else it is parked on a channel until
 //     data comes, max_wait is over, or the server goes down.
 //   - The first partition with data gives one batch even if that is above every limit; the limits
-//     hold for the rest. The whole response is bounded by 55 MiB, and by the memory for answers.
+//     hold for the rest. The whole response is bounded by 55 MiB. When memory for answers is
+//     short, it is as large as there is memory free, and one batch at least.
 //   - Batches are whole: the first may begin before the asked offset. Records are never null. A
 //     partition is never answered with empty batches only, and an empty batch never comes last:
 //     kafkajs, kafka-go and librdkafka each go wrong on them (protocol.md, section 5).
@@ -137,7 +143,7 @@ func (f *fetchReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 		if g.err != nil || g.final || g.bytes >= f.minBytes || p.over || f.wait <= 0 {
 			return dst, g.err
 		}
-		w.unreserve(w.reserved - reserved)
+		w.backTo(reserved)
 		dst = w.Shrink(dst[:start])
 		if err := p.park(g.bytes > 0); err != nil {
 			return dst, err

@@ -19,6 +19,7 @@ type gathering struct {
 	nodes []endpoint
 	bytes int  // of records
 	left  int  // of the response's limit
+	short bool // of memory: there may be more than what is answered
 	final bool // there is something to answer at once beside records
 	err   error
 }
@@ -48,6 +49,8 @@ func gather(f *fetchReply, w *Waiter, dst []byte) *gathering {
 		}
 		g.e.endTopic()
 	}
+	// What memory there was for is not given back to wait for more.
+	g.final = g.final || g.short && g.bytes > 0
 	g.e.end(g.nodes)
 	return g
 }
@@ -120,7 +123,7 @@ func (g *gathering) read(
 	p.found, p.above = part, max(p.read.From, highWatermark)
 	r := p.read
 	r.MaxBytes, r.MinOne = min(r.MaxBytes, g.left), g.bytes == 0
-	reserved := int64(0)
+	var reserved reservation
 	if highWatermark > r.From {
 		reserved = g.room(&r)
 	} else {
@@ -131,32 +134,42 @@ func (g *gathering) read(
 	}
 	before := len(g.e.dst)
 	state, err = g.readReal(part, r)
-	g.w.unreserve(reserved - int64(len(g.e.dst)-before))
+	g.w.keep(reserved, int64(len(g.e.dst)-before))
 	return state, err
 }
 
-// room reserves memory for a partition's records and makes room in the buffer. Without memory a
-// later partition gets nothing this time; the first one waits for it.
-func (g *gathering) room(r *replication.FetchRead) int64 {
+// room reserves memory for a partition's records and makes room in the buffer: all that is asked,
+// or as much as is free. Without memory a later partition gets nothing this time; the first one
+// waits for a piece.
+func (g *gathering) room(r *replication.FetchRead) reservation {
 	want := int64(r.MaxBytes)
 	if r.MinOne {
 		want = max(want, 1)
 	}
 	if want == 0 {
-		return 0
+		return reservation{}
 	}
-	if !g.w.tryReserve(want) {
+	piece := min(want, FetchPieceBytes)
+	got, ok := g.w.tryReserve(want)
+	for !ok && want/2 >= fetchAskBytesMin {
+		g.short = true
+		want /= 2
+		got, ok = g.w.tryReserve(want)
+	}
+	if !ok {
+		g.short = true
 		if g.bytes > 0 {
 			r.MaxBytes, r.MinOne = 0, false
-			g.final = true
-			return 0
+			return reservation{}
 		}
-		if g.err = g.w.reserve(want); g.err != nil {
-			return 0
+		want = piece
+		if got, g.err = g.w.reservePiece(want); g.err != nil {
+			return reservation{}
 		}
 	}
+	r.MaxBytes = min(r.MaxBytes, int(want))
 	g.e.dst = g.w.Grow(g.e.dst, int(min(want, fetchGrowBytes))+fetchPartitionBytes)
-	return want
+	return got
 }
 
 // readReal reads until there is a batch with records, or nothing more.

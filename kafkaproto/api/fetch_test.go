@@ -380,42 +380,73 @@ func TestFetchOfDeletedTopic(t *testing.T) {
 	})
 }
 
-// scarce is a memory budget with a little left.
-type scarce struct{ left int64 }
+// scarce is a memory budget with a little left: of what all share, and for pieces.
+type scarce struct{ left, pieces int64 }
 
-func (s *scarce) Acquire(_ context.Context, n int64) error {
+func (s *scarce) TryAcquire(n int64) bool {
 	if n > s.left {
-		return errors.New("none left")
+		return false
 	}
 	s.left -= n
-	return nil
+	return true
 }
-
-func (s *scarce) TryAcquire(n int64) bool { return s.Acquire(context.Background(), n) == nil }
 
 func (s *scarce) Release(n int64) { s.left += n }
 
-// TestFetchWithoutMemory: later partitions go without when the memory for answers runs out, and
-// all of it is given back.
+func (s *scarce) AcquirePiece(_ context.Context, n int64) error {
+	if n > s.pieces {
+		return errors.New("none left")
+	}
+	s.pieces -= n
+	return nil
+}
+
+func (s *scarce) ReleasePiece(n int64) { s.pieces += n }
+
+// TestFetchWithoutMemory: the answer is as large as there is memory for, without waiting for more,
+// one batch comes always, and all memory is given back.
 func TestFetchWithoutMemory(t *testing.T) {
 	b := newBench(t)
 	id := b.topic("t", 2)
 	for i := range int32(2) {
-		b.replicas.Of("t", i).Put(records(t, 1, 1000, batch.None))
+		for range 4 {
+			b.replicas.Of("t", i).Put(records(t, 1, 100<<10, batch.None))
+		}
 	}
-	memory := &scarce{left: 1<<20 + 100}
-	b.waiter.Memory = memory
-	r := fetchAt(13, id, 0, 0)
-	r.MaxBytes = 2 << 20
-	p := b.fetched(r)
-	if len(p[0].RecordBatches) == 0 || len(p[1].RecordBatches) != 0 || p[1].ErrorCode != 0 {
-		t.Errorf("%d and %d bytes", len(p[0].RecordBatches), len(p[1].RecordBatches))
-	}
-	if held := 1<<20 + 100 - memory.left; held != int64(len(p[0].RecordBatches)) {
-		t.Errorf("%d bytes are held for %d", held, len(p[0].RecordBatches))
-	}
-	b.waiter.ReleaseReserved()
-	if memory.left != 1<<20+100 {
-		t.Errorf("%d bytes are left", memory.left)
+	batchBytes := len(records(t, 1, 100<<10, batch.None))
+	for _, c := range []struct {
+		have   scarce
+		first  int // batches of the first partition
+		second int
+	}{
+		{scarce{4 << 20, 0}, 4, 4},
+		{scarce{1<<20 + 100, 0}, 4, 4}, // all of it for the first, then half of what that left
+		{scarce{600 << 10, 0}, 4, 1},
+		{scarce{300 << 10, 0}, 2, 0},
+		{scarce{0, 1 << 20}, 4, 0},
+		{scarce{0, 2 << 20}, 4, 0},
+	} {
+		have := c.have
+		b.waiter.Memory = &have
+		r := fetchAt(13, id, 0, 0)
+		r.MaxBytes, r.MinBytes, r.MaxWaitMillis = 2<<20, 2<<20, 3_600_000
+		for i := range r.Topics[0].Partitions {
+			r.Topics[0].Partitions[i].PartitionMaxBytes = 1 << 20
+		}
+		if c.have.left > 2<<20 {
+			r.MinBytes = 1
+		}
+		p := b.fetched(r)
+		got := [2]int{len(p[0].RecordBatches) / batchBytes, len(p[1].RecordBatches) / batchBytes}
+		if want := [2]int{c.first, c.second}; got != want || p[1].ErrorCode != 0 {
+			t.Errorf("%+v: %d batches, want %d", c.have, got, want)
+		}
+		held := c.have.left + c.have.pieces - have.left - have.pieces
+		if held != int64((got[0]+got[1])*batchBytes) {
+			t.Errorf("%+v: %d bytes are held for %d batches", c.have, held, got)
+		}
+		if b.waiter.ReleaseReserved(); have != c.have {
+			t.Errorf("%+v are left of %+v", have, c.have)
+		}
 	}
 }

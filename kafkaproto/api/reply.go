@@ -22,14 +22,17 @@ type Reply interface {
 	AppendBody(w *Waiter, dst []byte) ([]byte, error)
 }
 
-// Memory is the budget from which large answers take their memory.
+// Memory is the budget from which large answers take their memory. Nobody waits for much of it, so
+// a few who hold much keep nobody waiting: who gets none of what all share answers with one piece.
 type Memory interface {
-	// Acquire waits for n bytes.
-	Acquire(ctx context.Context, n int64) error
 	// TryAcquire takes n bytes if they are free now.
 	TryAcquire(n int64) bool
 	// Release gives n bytes back.
 	Release(n int64)
+	// AcquirePiece waits for n bytes, at most FetchPieceBytes, of what is kept for pieces.
+	AcquirePiece(ctx context.Context, n int64) error
+	// ReleasePiece gives n bytes of those back.
+	ReleasePiece(n int64)
 }
 
 // Waiter is what a reply waits with: one per connection, used by its writer only.
@@ -49,8 +52,11 @@ type Waiter struct {
 	Shrink func(p []byte) []byte
 
 	timer    clock.Timer
-	reserved int64
+	reserved reservation
 }
+
+// reservation is memory taken for answers: of what all share, and of what is kept for pieces.
+type reservation struct{ shared, pieces int64 }
 
 // arm starts the shared timer. The caller must disarm it.
 func (w *Waiter) arm(d time.Duration) <-chan time.Time {
@@ -64,40 +70,46 @@ func (w *Waiter) arm(d time.Duration) <-chan time.Time {
 
 func (w *Waiter) disarm() { w.timer.Stop() }
 
-// reserve waits for memory for the answer. It stays reserved until ReleaseReserved.
-func (w *Waiter) reserve(n int64) error {
-	if err := w.Memory.Acquire(w.Ctx, n); err != nil {
-		return err
-	}
-	w.reserved += n
-	return nil
-}
-
-// tryReserve takes memory for the answer if there is some now.
-func (w *Waiter) tryReserve(n int64) bool {
+// tryReserve takes memory for the answer if there is some now. It stays reserved until
+// ReleaseReserved.
+func (w *Waiter) tryReserve(n int64) (reservation, bool) {
 	if !w.Memory.TryAcquire(n) {
-		return false
+		return reservation{}, false
 	}
-	w.reserved += n
-	return true
+	w.reserved.shared += n
+	return reservation{shared: n}, true
 }
 
-// unreserve gives back what turned out not to be needed. n may be negative: a first batch may be
-// larger than what was reserved for it, which is too late to refuse.
-func (w *Waiter) unreserve(n int64) {
-	if n > 0 {
-		w.Memory.Release(n)
-		w.reserved -= n
+// reservePiece waits for a little memory for the answer.
+func (w *Waiter) reservePiece(n int64) (reservation, error) {
+	if err := w.Memory.AcquirePiece(w.Ctx, n); err != nil {
+		return reservation{}, err
 	}
+	w.reserved.pieces += n
+	return reservation{pieces: n}, nil
+}
+
+// keep gives back what was reserved above n bytes of r. A first batch may be larger than what was
+// reserved for it, which is too late to refuse.
+func (w *Waiter) keep(r reservation, n int64) {
+	if back := r.shared - n; r.shared > 0 && back > 0 {
+		w.Memory.Release(back)
+		w.reserved.shared -= back
+	}
+	if back := r.pieces - n; r.pieces > 0 && back > 0 {
+		w.Memory.ReleasePiece(back)
+		w.reserved.pieces -= back
+	}
+}
+
+// backTo gives back what was reserved since then.
+func (w *Waiter) backTo(then reservation) {
+	w.keep(reservation{shared: w.reserved.shared - then.shared}, 0)
+	w.keep(reservation{pieces: w.reserved.pieces - then.pieces}, 0)
 }
 
 // ReleaseReserved gives the memory of answers back once they have been written.
-func (w *Waiter) ReleaseReserved() {
-	if w.reserved > 0 {
-		w.Memory.Release(w.reserved)
-		w.reserved = 0
-	}
-}
+func (w *Waiter) ReleaseReserved() { w.backTo(reservation{}) }
 
 // ready is an answer that is known already. held is what it takes where that is more than little.
 type ready struct {

@@ -18,11 +18,13 @@ import (
 // unbounded is a memory budget that has no end.
 type unbounded struct{}
 
-func (unbounded) Acquire(context.Context, int64) error { return nil }
-
 func (unbounded) TryAcquire(int64) bool { return true }
 
 func (unbounded) Release(int64) {}
+
+func (unbounded) AcquirePiece(context.Context, int64) error { return nil }
+
+func (unbounded) ReleasePiece(int64) {}
 
 // bench is a service over stand-ins, and a connection to it without a network.
 type bench struct {
