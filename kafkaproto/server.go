@@ -155,8 +155,8 @@ func (s *Server) stopping() bool {
 func (s *Server) firstByteTimeout() time.Duration { return min(firstByteTimeout, s.o.IdleTimeout) }
 
 // Drain stops accepting and reading, answers what is in work, and closes the connections. Fetches
-// that wait for data are answered with what there is; group members that wait for a rebalance are
-// disconnected, so that they look for their coordinator again. When ctx ends first, Drain gives the
+// that wait for data are answered with what there is; group members that wait for others are told
+// that there is no coordinator, so that they look for it again. When ctx ends first, Drain gives the
 // remaining connections up and returns its error.
 func (s *Server) Drain(ctx context.Context) error {
 	err := s.stop()

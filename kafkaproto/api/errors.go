@@ -22,9 +22,6 @@ var (
 	ErrRefused = errors.New("request refused")
 )
 
-// errDraining ends a wait because the server goes down.
-var errDraining = errors.New("server is going down")
-
 // Refusals that are decided in this package. Their users add which one, and what to do.
 var (
 	errUnknownTopic       = refuse(kerr.UnknownTopicOrPartition, "there is no such topic")

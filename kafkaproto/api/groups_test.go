@@ -116,17 +116,58 @@ func TestJoinGroupParks(t *testing.T) {
 		if raw := <-done; raw == nil {
 			t.Error("no answer")
 		}
-		if answer, err = b.start(r); err != nil {
-			t.Fatal(err)
-		}
-		done = b.parked(answer)
-		synctest.Wait()
-		close(b.drain)
-		if raw := <-done; raw != nil {
-			t.Errorf("a member is answered while the server goes down: % x", raw)
-		}
-		b.groups.Answer() // nobody waits any more, and it does not block
 	})
+}
+
+// TestGroupsDrain: when the server goes down, who waits for other members is told to look for the
+// coordinator again; what needs nobody else is waited for.
+func TestGroupsDrain(t *testing.T) {
+	follower := populated(t, 14, 5, [16]byte{}).(*kmsg.SyncGroupRequest)
+	follower.GroupAssignment = nil
+	for name, c := range map[string]struct {
+		r     kmsg.Request
+		waits bool
+	}{
+		"join":          {populated(t, 11, 9, [16]byte{}), false},
+		"follower sync": {follower, false},
+		"leader sync":   {populated(t, 14, 5, [16]byte{}), true},
+		"commit":        {populated(t, 8, 9, [16]byte{}), true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.topic("t", 1)
+			b.groups.Hold = true
+			answer, err := b.start(c.r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := b.parked(answer)
+			synctest.Wait()
+			close(b.drain)
+			synctest.Wait()
+			if c.waits {
+				still(t, done)
+				b.groups.Answer()
+			}
+			raw := <-done
+			b.groups.Answer() // nobody waits any more, and it does not block
+			if raw == nil {
+				t.Fatalf("%s: no answer", name)
+			}
+			out := c.r.ResponseKind()
+			out.SetVersion(c.r.GetVersion())
+			if err := out.ReadFrom(raw[5:]); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			want := kerr.CoordinatorNotAvailable.Code
+			if c.waits {
+				want = 0
+			}
+			if code := firstError(out); code != want {
+				t.Errorf("%s: code %d, want %d", name, code, want)
+			}
+		})
+	}
 }
 
 func TestSyncGroup(t *testing.T) {

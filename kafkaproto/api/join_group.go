@@ -22,7 +22,7 @@ const (
 //
 // Behavior:
 //   - The request is handed to the coordinator while the connection is read; the answer waits,
-//     parked. When the server goes down, the connection is closed instead.
+//     parked. When the server goes down, it is COORDINATOR_NOT_AVAILABLE.
 //
 // Version notes:
 //   - v0: the rebalance timeout is the session timeout; v4: a member without an id is sent back
@@ -54,6 +54,11 @@ func (s *Service) joinGroup(c *call, r *kmsg.JoinGroupRequest) (Reply, error) {
 	}
 	p := newPromise(held)
 	version := c.Version
+	p.drained = func() kmsg.Response {
+		return joined(version, groups.JoinResponse{
+			Err: groups.ErrCoordinatorNotAvailable, MemberID: in.MemberID,
+		})
+	}
 	s.o.Groups.Join(in, func(answer groups.JoinResponse) { p.keep(joined(version, answer)) })
 	return p, nil
 }

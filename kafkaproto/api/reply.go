@@ -145,14 +145,20 @@ func (f inTurn) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 	return r.AppendTo(dst), nil
 }
 
-// promise is an answer that another goroutine gives, once.
+// promise is an answer that another goroutine gives, once. It is waited for as long as there is the
+// connection, also while the server goes down: what it speaks of may be done already.
 type promise struct {
 	given chan kmsg.Response
 	held  int64
+	// drained makes the answer of one that is not waited for when the server goes down, because
+	// it needs other clients to come first; nil for all others.
+	drained func() kmsg.Response
 }
 
 // newPromise returns one to whose fulfilment so many bytes of the request are needed.
-func newPromise(held int64) promise { return promise{make(chan kmsg.Response, 1), held} }
+func newPromise(held int64) promise {
+	return promise{given: make(chan kmsg.Response, 1), held: held}
+}
 
 // keep gives the answer. It never blocks, because it is called once.
 func (p promise) keep(r kmsg.Response) { p.given <- r }
@@ -167,12 +173,16 @@ func (p promise) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 		return r.AppendTo(dst), nil
 	default:
 	}
+	var drain <-chan struct{}
+	if p.drained != nil {
+		drain = w.Drain
+	}
 	select {
 	case r := <-p.given:
 		return r.AppendTo(dst), nil
 	case <-w.Ctx.Done():
 		return dst, w.Ctx.Err()
-	case <-w.Drain:
-		return dst, errDraining
+	case <-drain:
+		return p.drained().AppendTo(dst), nil
 	}
 }

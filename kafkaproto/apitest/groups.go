@@ -12,13 +12,13 @@ type Groups struct {
 		sync.Mutex
 		err       error
 		joins     []groups.JoinRequest
-		replies   []func(groups.JoinResponse)
+		held      []func()
 		syncs     []groups.SyncRequest
 		commits   []groups.CommitRequest
 		fetches   []groups.FetchRequest
 		forgotten []string
 	}
-	// Hold keeps joins unanswered until Answer.
+	// Hold keeps joins, syncs and commits unanswered until Answer.
 	Hold bool
 }
 
@@ -74,13 +74,19 @@ func (g *Groups) Forgotten() []string {
 func (g *Groups) Join(r groups.JoinRequest, reply func(groups.JoinResponse)) {
 	g.mu.Lock()
 	g.mu.joins = append(g.mu.joins, r)
-	if g.Hold {
-		g.mu.replies = append(g.mu.replies, reply)
-		g.mu.Unlock()
+	g.mu.Unlock()
+	g.answer(func() { reply(g.joined(r)) })
+}
+
+// answer answers now, or keeps the answer.
+func (g *Groups) answer(reply func()) {
+	if !g.Hold {
+		reply()
 		return
 	}
+	g.mu.Lock()
+	g.mu.held = append(g.mu.held, reply)
 	g.mu.Unlock()
-	reply(g.joined(r))
 }
 
 func (g *Groups) joined(r groups.JoinRequest) groups.JoinResponse {
@@ -94,16 +100,16 @@ func (g *Groups) joined(r groups.JoinRequest) groups.JoinResponse {
 	return a
 }
 
-// Answer answers all held joins, and says how many.
+// Answer answers all that is held, and says how many.
 func (g *Groups) Answer() int {
 	g.mu.Lock()
-	replies, joins := g.mu.replies, g.mu.joins
-	g.mu.replies = nil
+	held := g.mu.held
+	g.mu.held = nil
 	g.mu.Unlock()
-	for i, reply := range replies {
-		reply(g.joined(joins[len(joins)-len(replies)+i]))
+	for _, reply := range held {
+		reply()
 	}
-	return len(replies)
+	return len(held)
 }
 
 // Sync implements api.Groups.
@@ -120,7 +126,7 @@ func (g *Groups) Sync(r groups.SyncRequest, reply func(groups.SyncResponse)) {
 		}
 	}
 	// It ends at once: the reply only hands the answer over.
-	go reply(a)
+	g.answer(func() { go reply(a) })
 }
 
 // Heartbeat implements api.Groups.
@@ -156,7 +162,7 @@ func (g *Groups) Commit(r groups.CommitRequest, reply func(groups.CommitResponse
 		}
 		a.Topics = append(a.Topics, to)
 	}
-	reply(a)
+	g.answer(func() { reply(a) })
 }
 
 // Fetch implements api.Groups: partition n of every topic has offset 100+n; all topics are "t".
