@@ -55,11 +55,13 @@ const (
 //   - v12: flexible, diverging epoch; v13: topic ids; v15: replica state as a tag
 //   - v16: current leader and its node with NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH
 func (s *Service) fetch(c *call, r *kmsg.FetchRequest) (Reply, error) {
+	maxBytes := min(max(r.MaxBytes, 0), FetchBytesMax)
 	f := &fetchReply{
 		s:        s,
 		version:  c.Version,
-		maxBytes: int(min(max(r.MaxBytes, 0), FetchBytesMax)),
-		minBytes: int(r.MinBytes),
+		maxBytes: int(maxBytes),
+		// More than may come is not waited for, as in Kafka.
+		minBytes: int(min(r.MinBytes, maxBytes)),
 		wait:     min(time.Duration(r.MaxWaitMillis)*time.Millisecond, fetchWaitMax),
 		follower: r.ReplicaID >= 0 || r.ReplicaState.ID >= 0,
 		// Anything but read_committed reads what is below the high watermark.

@@ -332,6 +332,24 @@ func TestFetchMinBytes(t *testing.T) {
 	})
 }
 
+// TestFetchMinBytesAboveMax: a full answer is not held back because more was asked than may come.
+func TestFetchMinBytesAboveMax(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		id := b.topic("t", 1)
+		raw := records(t, 1, 100, batch.None)
+		for range 3 {
+			b.replicas.Of("t", 0).Put(raw)
+		}
+		r := fetchAt(13, id, 0)
+		r.MinBytes, r.MaxBytes, r.MaxWaitMillis = 1<<20, int32(2*len(raw)), 10_000
+		began := time.Now()
+		if got := len(b.fetched(r)[0].RecordBatches); got != 2*len(raw) || time.Since(began) != 0 {
+			t.Errorf("%d bytes after %v", got, time.Since(began))
+		}
+	})
+}
+
 // TestFetchEnds: a drain answers what is parked, a lost connection frees it.
 func TestFetchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
