@@ -255,6 +255,9 @@ func TestOffsetCommit(t *testing.T) {
 		if (in.RetentionMs == 777) != (version <= 4) || version > 4 && in.RetentionMs != -1 {
 			t.Errorf("v%d: retention %d", version, in.RetentionMs)
 		}
+		if in.CanTellGroupNotFound != (version >= 9) {
+			t.Errorf("v%d: can tell that the group is not found: %v", version, in.CanTellGroupNotFound)
+		}
 		b.groups.Fail(groups.ErrIllegalGeneration)
 		out = b.do(r).(*kmsg.OffsetCommitResponse)
 		if out.Topics[1].Partitions[0].ErrorCode != kerr.IllegalGeneration.Code {

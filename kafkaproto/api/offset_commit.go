@@ -9,6 +9,7 @@ import (
 // First versions in which something changed for offsets.
 const (
 	commitRetentionLast = 4 // v2-4 carry a retention time
+	commitGroupNotFound = 9 // clients know GROUP_ID_NOT_FOUND
 	offsetTopicIDs      = 10
 )
 
@@ -20,7 +21,8 @@ const (
 //
 // Version notes:
 //   - v2-4: retention time; v6: leader epoch; v7: static members; v8: flexible
-//   - v9: member epochs of the new group protocol, in the place of the generation; v10: topic ids
+//   - v9: member epochs of the new group protocol, in the place of the generation, and
+//     GROUP_ID_NOT_FOUND for a member of a group that does not exist; v10: topic ids
 func (s *Service) offsetCommit(c *call, r *kmsg.OffsetCommitRequest) (Reply, error) {
 	in := groups.CommitRequest{
 		GroupID:     r.Group,
@@ -28,6 +30,8 @@ func (s *Service) offsetCommit(c *call, r *kmsg.OffsetCommitRequest) (Reply, err
 		Generation:  r.Generation,
 		InstanceID:  r.InstanceID,
 		RetentionMs: -1,
+
+		CanTellGroupNotFound: c.Version >= commitGroupNotFound,
 	}
 	if c.Version <= commitRetentionLast {
 		in.RetentionMs = r.RetentionTimeMillis
