@@ -32,7 +32,7 @@ import (
 //   - v5: log start offset; v7: zstd; v8: record errors; v9: flexible
 //   - v10: current leader with NOT_LEADER_OR_FOLLOWER; v13: topic ids
 func (s *Service) produce(c *call, r *kmsg.ProduceRequest) (Reply, error) {
-	p := &produceReply{timeout: produceTimeout(r.TimeoutMillis)}
+	p := &produceReply{s: s, timeout: produceTimeout(r.TimeoutMillis)}
 	p.response.Version = c.Version
 	p.response.Topics = make([]kmsg.ProduceResponseTopic, len(r.Topics))
 	image := s.o.Replicas.Image()
@@ -149,6 +149,7 @@ type place struct{ topic, partition int }
 
 // produceReply waits for the acks of one request.
 type produceReply struct {
+	s        *Service
 	response kmsg.ProduceResponse
 	acks     []placedAck
 	timeout  time.Duration
@@ -274,11 +275,11 @@ func (p *produceReply) wait(w *Waiter) error {
 
 func (p *produceReply) answered(a placedAck) {
 	result, err := a.ack.Result()
-	out := p.at(a.place)
 	if err != nil {
-		out.ErrorCode, out.ErrorMessage = codeOf(err), textOf(err)
+		p.s.refuseProduce(&p.response, a.place, err)
 		return
 	}
+	out := p.at(a.place)
 	out.BaseOffset = int64(result.BaseOffset)
 	out.LogAppendTime = int64(result.LogAppendTime)
 	out.LogStartOffset = int64(result.LogStart)

@@ -150,18 +150,34 @@ func TestProduceToWrongPlaces(t *testing.T) {
 	}
 }
 
-// TestProduceNamesTheLeader: from version 10 on, who is asked in vain says whom to ask.
+// TestProduceNamesTheLeader: from version 10 on, who is asked in vain says whom to ask, at once or
+// when a batch that was taken is given up.
 func TestProduceNamesTheLeader(t *testing.T) {
-	b := newBench(t)
-	id := b.topic("t", 1)
-	b.replicas.Of("t", 0).Refuse(replication.ErrClosed)
-	out := b.do(produce(13, id, records(t, 1, 10, batch.None))).(*kmsg.ProduceResponse)
-	leader := out.Topics[0].Partitions[0].CurrentLeader
-	if leader.LeaderID != apitest.Node || leader.LeaderEpoch != 3 {
-		t.Errorf("leader is %+v", leader)
-	}
-	if len(out.Brokers) != 1 || out.Brokers[0].Host != "broker.test" || out.Brokers[0].Port != 9092 {
-		t.Errorf("nodes are %+v", out.Brokers)
+	for _, taken := range []bool{false, true} {
+		b := newBench(t)
+		b.replicas.Auto = false
+		id := b.topic("t", 1)
+		part := b.replicas.Of("t", 0)
+		if !taken {
+			part.Refuse(replication.ErrClosed)
+		}
+		r := produce(13, id, records(t, 1, 10, batch.None))
+		answer, err := b.start(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part.Abandon(replication.ErrClosed)
+		out := b.finish(r, answer).(*kmsg.ProduceResponse)
+		p := out.Topics[0].Partitions[0]
+		if p.ErrorCode != kerr.NotLeaderForPartition.Code || p.BaseOffset != -1 {
+			t.Errorf("taken %v: answered %+v", taken, p)
+		}
+		if p.CurrentLeader.LeaderID != apitest.Node || p.CurrentLeader.LeaderEpoch != 3 {
+			t.Errorf("taken %v: leader is %+v", taken, p.CurrentLeader)
+		}
+		if len(out.Brokers) != 1 || out.Brokers[0].Host != "broker.test" || out.Brokers[0].Port != 9092 {
+			t.Errorf("taken %v: nodes are %+v", taken, out.Brokers)
+		}
 	}
 }
 

@@ -165,6 +165,17 @@ func (p *Partition) Commit() {
 	p.mu.Unlock()
 }
 
+// Abandon fails every append that is not durable yet, as when the partition closes.
+func (p *Partition) Abandon(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range p.mu.acks {
+		a.err = err
+		close(a.done)
+	}
+	p.mu.acks = nil
+}
+
 func (p *Partition) commitLocked() {
 	p.mu.hw = p.mu.end
 	for _, a := range p.mu.acks {
