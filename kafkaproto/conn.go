@@ -34,6 +34,9 @@ type conn struct {
 
 	queue   chan pending // reader to writer, in the order of the requests; closed by the reader
 	pending atomic.Int64 // requests read and not yet answered
+	// changing is closed when the last request that changes topics has; nil before the first. It
+	// is the reader's.
+	changing chan struct{}
 
 	closeOnce sync.Once
 }
@@ -43,6 +46,8 @@ type pending struct {
 	answer api.Answer
 	frame  []byte // given back once the answer is encoded; nil if that is done
 	charge charge
+	// changed is closed once the answer is made, if that changes topics.
+	changed chan struct{}
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -154,6 +159,10 @@ func (c *conn) awaitRequest(in *frameReader, idle time.Duration) error {
 
 // start runs the first stage of a request and queues its answer.
 func (c *conn) start(in *frameReader, f frame) error {
+	if err := c.awaitTopics(); err != nil {
+		f.charge.release()
+		return err
+	}
 	var answer api.Answer
 	err := guard(func() (err error) {
 		answer, err = c.s.api.Start(c.ctx, c.session, f.bytes)
@@ -175,8 +184,32 @@ func (c *conn) start(in *frameReader, f frame) error {
 		p.charge.release()
 		return nil
 	}
+	if answer.ChangesTopics() {
+		c.changing = make(chan struct{})
+		p.changed = c.changing
+	}
 	c.pending.Add(1)
 	return c.enqueue(p)
+}
+
+// awaitTopics waits until the topics are as the connection's earlier requests make them: a batch
+// is judged in its first stage, and may be for a topic that the request before it creates.
+func (c *conn) awaitTopics() error {
+	if c.changing == nil {
+		return nil
+	}
+	select {
+	case <-c.changing:
+	default:
+		defer c.watchPeer()()
+		select {
+		case <-c.changing:
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+	}
+	c.changing = nil
+	return nil
 }
 
 // enqueue hands a request over to the writer.
@@ -205,6 +238,9 @@ func (c *conn) writeLoop() {
 			err = w.add(p)
 		}
 		p.charge.release()
+		if p.changed != nil {
+			close(p.changed)
+		}
 		if err == nil && (len(c.queue) == 0 || w.full()) {
 			err = w.flush()
 		}

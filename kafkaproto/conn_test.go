@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -43,6 +45,69 @@ func TestAnswersInOrder(t *testing.T) {
 			p.expect(number)
 		}
 	})
+}
+
+func createTopic(name string) *kmsg.CreateTopicsRequest {
+	r := kmsg.NewPtrCreateTopicsRequest()
+	r.Version = 7
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, 1, 1
+	r.Topics = append(r.Topics, topic)
+	return r
+}
+
+func metadataOf(name string) *kmsg.MetadataRequest {
+	r := kmsg.NewPtrMetadataRequest()
+	r.Version, r.AllowAutoTopicCreation = 12, true
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr(name)
+	r.Topics = append(r.Topics, topic)
+	return r
+}
+
+func deleteTopic(name string) *kmsg.DeleteTopicsRequest {
+	r := kmsg.NewPtrDeleteTopicsRequest()
+	r.Version, r.TopicNames = 5, []string{name}
+	return r
+}
+
+// TestTopicsOfEarlierRequests: a batch is judged by the topics as the requests before it on the
+// connection leave them, also when those wait for their turn.
+func TestTopicsOfEarlierRequests(t *testing.T) {
+	for name, c := range map[string]struct {
+		changes []kmsg.Request
+		want    int16
+	}{
+		"created":           {[]kmsg.Request{createTopic("new")}, 0},
+		"created by asking": {[]kmsg.Request{metadataOf("new")}, 0},
+		"deleted":           {[]kmsg.Request{deleteTopic("old")}, kerr.UnknownTopicOrPartition.Code},
+		"made anew":         {[]kmsg.Request{deleteTopic("old"), createTopic("old")}, 0},
+	} {
+		inBubble(t, Options{}, func(t *testing.T, h *harness) {
+			id := h.topic("t")
+			h.topic("old")
+			batchTo := produceTo([16]byte{}, -1, oneBatch(t, 10))
+			batchTo.Version, batchTo.Topics[0].Topic = 9, "new"
+			if !strings.Contains(name, "created") {
+				batchTo.Topics[0].Topic = "old"
+			}
+			p := h.dial()
+			requests := append([]kmsg.Request{fetchFrom(id, 0, 1000)}, c.changes...)
+			requests = append(requests, batchTo)
+			p.sendAside(encode(1, requests...))
+			for number := range len(requests) - 1 {
+				p.expect(int32(number + 1))
+			}
+			out := kmsg.NewPtrProduceResponse()
+			out.Version = 9
+			if err := out.ReadFrom(p.expect(int32(len(requests)))[1:]); err != nil {
+				t.Fatal(err)
+			}
+			if code := out.Topics[0].Partitions[0].ErrorCode; code != c.want {
+				t.Errorf("%s: code %d, want %d", name, code, c.want)
+			}
+		})
+	}
 }
 
 // TestAnswersAreCollected: several answers that are ready together leave with one write.

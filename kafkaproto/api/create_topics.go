@@ -22,7 +22,7 @@ import (
 //   - v4: -1 partitions or replicas mean the defaults; v5: flexible, answers with the configs
 //   - v7: answers with the topic id
 func (s *Service) createTopics(c *call, r *kmsg.CreateTopicsRequest) (Reply, error) {
-	return inTurn(func(*Waiter) (kmsg.Response, error) {
+	return topicChange{func(*Waiter) (kmsg.Response, error) {
 		out := kmsg.NewPtrCreateTopicsResponse()
 		out.Version = c.Version
 		named := map[string]int{}
@@ -48,7 +48,7 @@ func (s *Service) createTopics(c *call, r *kmsg.CreateTopicsRequest) (Reply, err
 			out.Topics = append(out.Topics, to)
 		}
 		return out, nil
-	}), nil
+	}}, nil
 }
 
 // createdPartitionsMax is Kafka's ReplicationControlManager.MAX_PARTITIONS_PER_BATCH.

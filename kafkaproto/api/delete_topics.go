@@ -21,7 +21,7 @@ import (
 // Version notes:
 //   - v4: flexible; v5: error message; v6: by name or by id
 func (s *Service) deleteTopics(c *call, r *kmsg.DeleteTopicsRequest) (Reply, error) {
-	return inTurn(func(*Waiter) (kmsg.Response, error) {
+	return topicChange{func(*Waiter) (kmsg.Response, error) {
 		out := kmsg.NewPtrDeleteTopicsResponse()
 		out.Version = c.Version
 		asked := r.Topics
@@ -45,7 +45,7 @@ func (s *Service) deleteTopics(c *call, r *kmsg.DeleteTopicsRequest) (Reply, err
 			out.Topics = append(out.Topics, to)
 		}
 		return out, nil
-	}), nil
+	}}, nil
 }
 
 // doomed is a topic to delete, or why not.

@@ -43,7 +43,7 @@ const (
 func (s *Service) metadata(c *call, r *kmsg.MetadataRequest) (Reply, error) {
 	// In turn, because it may create topics, and because a client expects to see what its own
 	// earlier requests have created.
-	return inTurn(func(*Waiter) (kmsg.Response, error) {
+	answer := inTurn(func(*Waiter) (kmsg.Response, error) {
 		out := s.cluster(c.Version)
 		if r.IncludeClusterAuthorizedOperations {
 			out.AuthorizedOperations = clusterOperations
@@ -65,7 +65,30 @@ func (s *Service) metadata(c *call, r *kmsg.MetadataRequest) (Reply, error) {
 			}
 		}
 		return out, nil
-	}), nil
+	})
+	if s.mayCreate(r) {
+		return topicChange{answer}, nil
+	}
+	return answer, nil
+}
+
+// createsTopics reports whether the server and the request allow missing topics to be made.
+func (s *Service) createsTopics(r *kmsg.MetadataRequest) bool {
+	return s.o.AutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)
+}
+
+// mayCreate reports whether a request would create topics now.
+func (s *Service) mayCreate(r *kmsg.MetadataRequest) bool {
+	if !s.createsTopics(r) {
+		return false
+	}
+	image := s.o.Replicas.Image()
+	for i := range r.Topics {
+		if name := r.Topics[i].Topic; name != nil && image.Topic(*name) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // cluster returns a response without topics.
@@ -115,7 +138,7 @@ func refuseMetadata(out *kmsg.MetadataResponse, r *kmsg.MetadataRequest, err err
 
 // appendTopics answers for the topics of a request, each once.
 func (s *Service) appendTopics(out *kmsg.MetadataResponse, r *kmsg.MetadataRequest) {
-	create := creator{s: s, allowed: s.o.AutoCreate && (r.Version < 4 || r.AllowAutoTopicCreation)}
+	create := creator{s: s, allowed: s.createsTopics(r)}
 	seenName := map[string]bool{}
 	seenID := map[[16]byte]bool{}
 	for i := range r.Topics {

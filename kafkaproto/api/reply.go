@@ -145,6 +145,9 @@ func (f inTurn) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 	return r.AppendTo(dst), nil
 }
 
+// topicChange is an answer in its turn that makes or removes topics.
+type topicChange struct{ inTurn }
+
 // promise is an answer that another goroutine gives, once. It is waited for as long as there is the
 // connection, also while the server goes down: what it speaks of may be done already.
 type promise struct {

@@ -95,6 +95,13 @@ func (a Answer) Held() int64 {
 	return a.reply.Held()
 }
 
+// ChangesTopics reports that AppendTo may make or remove topics. The first stage of the connection's
+// next request must wait for it, because that may judge by which topics there are.
+func (a Answer) ChangesTopics() bool {
+	_, ok := a.reply.(topicChange)
+	return ok
+}
+
 // AppendTo appends the response, without its length, to dst.
 func (a Answer) AppendTo(w *Waiter, dst []byte) ([]byte, error) {
 	c := uint32(a.CorrelationID)
