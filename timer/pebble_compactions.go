@@ -20,6 +20,7 @@ type indexCompactions struct {
 		running  int
 		open     bool
 		offering bool // the database is being asked, without the lock
+		refused  bool // it asked since it was last offered, and was told no
 		closed   bool
 	}
 }
@@ -60,6 +61,7 @@ func (c *indexCompactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.mayStartLocked() {
+		c.mu.refused = true
 		return false, nil
 	}
 	c.mu.running++
@@ -70,28 +72,38 @@ func (c *indexCompactions) mayStartLocked() bool {
 	return c.mu.open && !c.mu.closed && c.mu.running == 0
 }
 
-// offer starts the compaction that waits, if one does: Pebble does not ask again by itself.
+// offer starts the compaction that waits, if one does. Pebble does not ask again by itself: what it
+// was refused while it was being asked here must be offered once more, or never runs, and the index
+// stops taking writes when it has too many small files.
 func (c *indexCompactions) offer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.mu.offering {
 		c.mu.offered.Wait()
 	}
-	if !c.mayStartLocked() {
-		return
+	for c.mayStartLocked() {
+		accepted := c.offerOneLocked()
+		if accepted || !c.mu.refused {
+			return
+		}
 	}
-	c.mu.offering = true
+}
+
+// offerOneLocked asks the database, without the lock, whether a compaction waits, and starts it.
+func (c *indexCompactions) offerOneLocked() (accepted bool) {
+	c.mu.offering, c.mu.refused = true, false
 	c.mu.running++
 	db := c.mu.db
 	c.mu.Unlock()
 	waiting, _ := db.GetWaitingCompaction()
-	accepted := waiting && db.Schedule(c)
+	accepted = waiting && db.Schedule(c)
 	c.mu.Lock()
 	if !accepted {
 		c.mu.running--
 	}
 	c.mu.offering = false
 	c.mu.offered.Broadcast()
+	return accepted
 }
 
 // UpdateGetAllowedWithoutPermission tells of a change in a number that is always one here.

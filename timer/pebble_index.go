@@ -392,7 +392,12 @@ func (ix *PebbleIndex) Flush() error {
 	if err := ix.check(); err != nil {
 		return err
 	}
-	flushed, err := ix.db.AsyncFlush()
+	// Guarded: it can wait for a flush whose goroutine a failure has ended.
+	var flushed <-chan struct{}
+	err := ix.guard(func() (err error) {
+		flushed, err = ix.db.AsyncFlush()
+		return err
+	})
 	if err != nil {
 		return ix.judge("flush", err)
 	}

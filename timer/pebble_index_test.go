@@ -322,3 +322,24 @@ func TestIndexFullDiskAtOpenIsAnError(t *testing.T) {
 		t.Fatalf("err = %v", err)
 	}
 }
+
+// TestCompactionsKeepUp flushes after every change: if one compaction is lost, the files on the
+// first level reach Pebble's limit and the next flush waits for ever.
+func TestCompactionsKeepUp(t *testing.T) {
+	ix, err := OpenIndex(vfs.NewCrash(1), "/index", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 400 {
+		c := Change{Add: []Entry{{Key: Key{Due: UnixMs(i * 7919 % 400)}}}}
+		if err := ix.Apply(1, &c); err != nil {
+			t.Fatal(err)
+		}
+		if err := ix.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ix.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
