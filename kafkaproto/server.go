@@ -156,8 +156,8 @@ func (s *Server) firstByteTimeout() time.Duration { return min(firstByteTimeout,
 
 // Drain stops accepting and reading, answers what is in work, and closes the connections. Fetches
 // that wait for data are answered with what there is; group members that wait for others are told
-// that there is no coordinator, so that they look for it again. When ctx ends first, Drain gives the
-// remaining connections up and returns its error.
+// that there is no coordinator, so that they look for it again. When ctx ends first, Drain gives
+// the remaining connections up and returns its error.
 func (s *Server) Drain(ctx context.Context) error {
 	err := s.stop()
 	idle := make(chan struct{})
