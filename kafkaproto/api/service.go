@@ -95,8 +95,8 @@ func (a Answer) Held() int64 {
 	return a.reply.Held()
 }
 
-// ChangesTopics reports that AppendTo may make or remove topics. The first stage of the next request
-// of the connection must wait for it, because that may judge by which topics there are.
+// ChangesTopics reports that AppendTo may make or remove topics. The first stage of the next
+// request of the connection must wait for it, because that may judge by which topics there are.
 func (a Answer) ChangesTopics() bool {
 	_, ok := a.reply.(topicChange)
 	return ok
