@@ -20,6 +20,7 @@ var (
 	seedFlag  = flag.Uint64("explore.seed", 0, "the one seed to run; 0 runs many")
 	seedsFlag = flag.Int("explore.seeds", defaultSeeds(), "how many seeds to run")
 	opsFlag   = flag.Int("explore.ops", 2000, "operations per seed")
+	faultFlag = flag.Bool("explore.faults", false, "with -explore.seed: the disk fails now and then")
 )
 
 // defaultSeeds is as many histories as take about a minute on two idle processors. The race detector
@@ -28,7 +29,7 @@ func defaultSeeds() int {
 	if invariant.Enabled {
 		return 40
 	}
-	return 250
+	return 200
 }
 
 var decompressor = kgo.DefaultDecompressor()
@@ -42,11 +43,14 @@ func inflate(codec int8, p []byte) ([]byte, error) {
 const historyMax = 2 * time.Minute
 
 // history runs one random history to its end.
-func history(seed uint64, steps int) (totals, error) {
+func history(seed uint64, steps int, faults bool) (totals, error) {
 	w := newWorld(seed)
+	w.faults = faults
 	// A history that hangs is ended by the test's time-out, whose report knows no seed.
 	late := time.AfterFunc(historyMax, func() {
-		fmt.Fprintf(os.Stderr, "seed %d is still running after %v\n", seed, historyMax)
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "seed %d is still running after %v\n%s\n", seed, historyMax,
+			stacks[:runtime.Stack(stacks, true)])
 	})
 	defer late.Stop()
 	err := w.run(func() {
@@ -55,13 +59,22 @@ func history(seed uint64, steps int) (totals, error) {
 		for range steps {
 			w.random()
 		}
-		w.quiet = true
-		w.disarm()
-		w.through(func() { w.do(func() error { return nil }) })
+		w.rest()
 		w.finish()
 	})
 	w.totals.delivered = w.oracle.Shown()
 	return w.totals, err
+}
+
+// rest ends the power cuts and the faults.
+func (w *world) rest() {
+	w.quiet = true
+	w.disarm()
+	w.through(func() { w.do(func() error { return nil }) })
+	w.life.Clear()
+	if w.diskFailed() {
+		w.through(w.killed)
+	}
 }
 
 // finish brings everything to rest and asks the oracle for its verdict: all that was acknowledged was
@@ -83,7 +96,7 @@ func (w *world) finish() {
 		w.resend()
 	}
 	w.idle()
-	w.must(w.oracle.Finish())
+	w.judge(w.oracle.Finish())
 	w.compareIndex()
 	w.comesBackTheSame("a restart", w.restart)
 	w.comesBackTheSame("a power cut", func() { w.cut(0) })
@@ -142,7 +155,7 @@ func (w *world) resend() {
 }
 
 // histories runs many histories, as many at a time as there are processors.
-func histories(t *testing.T, seeds []uint64, steps int) totals {
+func histories(t *testing.T, seeds []uint64, steps int, faults bool) totals {
 	t.Helper()
 	var mu sync.Mutex
 	var sum totals
@@ -152,7 +165,7 @@ func histories(t *testing.T, seeds []uint64, steps int) totals {
 		// Each ends when the seeds are used up; Wait below waits for it.
 		wg.Go(func() {
 			for seed := range next {
-				one, err := history(seed, steps)
+				one, err := history(seed, steps, faults)
 				mu.Lock()
 				sum.add(one)
 				if err != nil {
@@ -181,7 +194,7 @@ func histories(t *testing.T, seeds []uint64, steps int) totals {
 // TestHistories explores random histories.
 func TestHistories(t *testing.T) {
 	if *seedFlag != 0 {
-		one, err := history(*seedFlag, *opsFlag)
+		one, err := history(*seedFlag, *opsFlag, *faultFlag)
 		t.Log(one.String())
 		if err != nil {
 			t.Fatal(err)
@@ -189,18 +202,43 @@ func TestHistories(t *testing.T) {
 		checkSeed(t, *seedFlag, &one, *opsFlag)
 		return
 	}
-	seeds := make([]uint64, *seedsFlag)
-	for i := range seeds {
-		seeds[i] = rand.Uint64()
-	}
+	seeds := randomSeeds(*seedsFlag)
 	began := time.Now()
-	sum := histories(t, seeds, *opsFlag)
+	sum := histories(t, seeds, *opsFlag, false)
 	took := time.Since(began)
 	t.Logf("%s; %.1f seeds per second", sum.String(), float64(sum.seeds)/took.Seconds())
 	if !t.Failed() {
 		checkMeans(t, &sum, *opsFlag)
 	}
 }
+
+func randomSeeds(n int) []uint64 {
+	seeds := make([]uint64, n)
+	for i := range seeds {
+		seeds[i] = rand.Uint64()
+	}
+	return seeds
+}
+
+// TestHistoriesOnABadDisk explores histories in which syncs and writes fail, with an error or for
+// want of space. The process dies of the first; a full disk must do no harm at all.
+func TestHistoriesOnABadDisk(t *testing.T) {
+	if *seedFlag != 0 {
+		t.Skip("one seed is run by TestHistories, with -explore.faults")
+	}
+	sum := histories(t, randomSeeds(*seedsFlag/badDiskShare), *opsFlag, true)
+	t.Log(sum.String())
+	if t.Failed() {
+		return
+	}
+	if want := 3 * sum.seeds * int64(*opsFlag) / fullOps; sum.diskErrors < want || sum.fullDisks < want/3 {
+		t.Errorf("the disk failed %d times and was full %d times, at least %d and %d must be",
+			sum.diskErrors, sum.fullDisks, want, want/3)
+	}
+}
+
+// badDiskShare is how many histories there are for each one on a bad disk.
+const badDiskShare = 8
 
 // TestFewHistories explores the same few histories every time: a first look that takes seconds. Each
 // fault that log/mutant names makes it fail.
@@ -209,7 +247,7 @@ func TestFewHistories(t *testing.T) {
 	for i := range seeds {
 		seeds[i] = uint64(i + 1)
 	}
-	sum := histories(t, seeds, fullOps)
+	sum := histories(t, seeds, fullOps, false)
 	t.Log(sum.String())
 	if !t.Failed() {
 		checkMeans(t, &sum, fullOps)

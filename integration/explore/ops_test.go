@@ -3,6 +3,7 @@ package explore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -33,14 +34,18 @@ var ops = []op{
 	{"replace producer", 6, (*world).replaceProducer},
 	{"restart", 4, func(w *world) { w.note("restart"); w.restart() }},
 	{"cut", 6, (*world).cutNow},
+	{"kill", 4, (*world).kill},
 	{"arm", 12, (*world).armSoon},
+	{"fault", 10, (*world).faultSoon},
 	{"compare index", 2, (*world).compareIndex},
 }
 
 // random makes one operation.
 func (w *world) random() {
 	w.totals.ops++
-	w.through(w.refill)
+	for slices.Contains(w.producers, nil) {
+		w.through(w.refill)
+	}
 	n := w.rng.IntN(opsWeight)
 	for i := range ops {
 		if n -= ops[i].weight; n < 0 {
@@ -78,7 +83,9 @@ func (w *world) idle() {
 	for i := range int32(partitionCount) {
 		w.readAll(i)
 	}
-	w.must(w.oracle.Idle(w.now()))
+	if !w.diskFailed() { // else a delivery may wait for space
+		w.judge(w.oracle.Idle(w.now()))
+	}
 }
 
 func (w *world) advance() {
@@ -219,6 +226,17 @@ func (w *world) armSoon() {
 	match := []func(string) bool{anyPath, otherPath, otherPath, indexPath}[w.rng.IntN(4)]
 	w.arm(1+w.rng.IntN(12), w.randomKeep(), match)
 	w.note("the power will go %s", w.describe())
+}
+
+// faultSoon lets the disk fail, in the histories that are about that.
+func (w *world) faultSoon() {
+	switch {
+	case w.quiet || !w.faults:
+	case w.rng.IntN(2) == 0:
+		w.breakDisk(10)
+	default:
+		w.fillDisk()
+	}
 }
 
 // compareIndex compares the schedule index with one that is built anew.

@@ -65,8 +65,7 @@ func (w *world) cutAtSync(point int) (reached bool) {
 		}
 	}
 	reached = w.totals.crashes > 0
-	w.disarm()
-	w.through(func() { w.do(func() error { return nil }) })
+	w.rest()
 	w.finish()
 	return reached || w.totals.crashes > 1
 }

@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -79,6 +80,73 @@ func (w *world) crashed(after *vfs.Crash) {
 	w.start()
 }
 
+// kill ends the process, as SIGKILL does, now or at one of its next file operations: what it wrote
+// stays readable, and what of that was not synced can still be lost by a later power cut.
+func (w *world) kill() {
+	switch {
+	case w.quiet:
+	case w.rng.IntN(2) == 0:
+		w.note("kill")
+		w.killed()
+	default:
+		fault := vfs.Fault{Nth: 1 + w.rng.IntN(50), Err: errKilled}
+		w.note("kill at file operation %d", fault.Nth)
+		w.life.Add(fault)
+	}
+}
+
+// killed starts the node again after its process ended.
+func (w *world) killed() {
+	w.totals.kills++
+	if w.diskFailed() {
+		w.totals.diskErrors++
+	}
+	w.forgetOutcomes(true)
+	w.endProcess()
+	w.start()
+}
+
+// endProcess does what the operating system does to a process that ends: it can do nothing any more,
+// and its locks are free.
+func (w *world) endProcess() {
+	w.life.Add(vfs.Fault{Err: errKilled})
+	if w.m != nil {
+		_ = w.m.Close() // this ends its goroutines
+		w.m = nil
+	}
+	for _, lock := range []string{dataDir + "/LOCK", indexDir + "/LOCK"} {
+		_ = w.fs.Remove(lock) // it may be missing
+	}
+}
+
+var errKilled = errors.New("the process was killed")
+
+// diskFailed reports whether the disk has failed in this life of the node.
+func (w *world) diskFailed() bool { return w.life.Stats().Injected > 0 }
+
+// breakDisk lets one of the next operations of a kind fail: a sync, whose bytes then never get to
+// the disk although the next sync says so, or a write of which half was done.
+func (w *world) breakDisk(within int) {
+	fault := vfs.Fault{Op: vfs.OpSync, Nth: 1 + w.rng.IntN(within), Times: 1, Err: vfs.ErrIO}
+	switch w.rng.IntN(4) {
+	case 0:
+		fault.Op = vfs.OpSyncDir
+	case 1:
+		fault.Op, fault.Written = vfs.OpWrite, w.rng.IntN(100)
+	}
+	w.note("%s number %d will fail", fault.Op, fault.Nth)
+	w.life.Add(fault)
+}
+
+// fillDisk lets some of the next writes to logs find the disk full.
+func (w *world) fillDisk() {
+	w.life.Add(vfs.Fault{
+		Op: vfs.OpWrite, Glob: "*.log", Nth: 1 + w.rng.IntN(10), Times: 1 + w.rng.IntN(3),
+		Err: vfs.ErrNoSpace, Written: w.rng.IntN(200),
+	})
+	w.note("some writes to logs will find no space")
+}
+
 // restart stops the node as an operator does, and starts it again.
 func (w *world) restart() {
 	w.step = w.oracle.Step()
@@ -109,6 +177,10 @@ func (w *world) start() {
 		if !w.quiet && i < crashesPerStart && w.rng.IntN(3) == 0 {
 			w.arm(1+w.rng.IntN(40), w.randomKeep(), []func(string) bool{anyPath, otherPath, indexPath}[w.rng.IntN(3)])
 		}
+		w.life = vfs.NewFaulty(w.fs)
+		if w.faults && !w.quiet && w.rng.IntN(4) == 0 {
+			w.breakDisk(30)
+		}
 		m, err := w.openManager()
 		if after := w.cutOff(); after != nil {
 			w.note("the power went during the start: %v", err)
@@ -121,8 +193,17 @@ func (w *world) start() {
 			w.setFS(after)
 			continue
 		}
+		if err == nil {
+			w.m = m
+			err = w.offline()
+		}
+		if err != nil && w.diskFailed() {
+			w.note("the disk failed during the start: %v", err)
+			w.totals.startCrashes++
+			w.endProcess()
+			continue
+		}
 		w.must(err)
-		w.m = m
 		if !w.quiet && w.rng.IntN(2) == 0 {
 			w.disarm() // else the power goes some time later
 		}
@@ -131,9 +212,19 @@ func (w *world) start() {
 	}
 }
 
+// offline returns why a partition is not in service.
+func (w *world) offline() error {
+	for i := range int32(partitionCount) {
+		if _, err := w.m.Partition(w.topic, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (w *world) openManager() (*replication.Manager, error) {
 	return replication.Open(replication.Options{
-		DataDir: dataDir, FS: w.fs, Clock: w.clock, Manual: true, SegmentBytes: 16 << 10,
+		DataDir: dataDir, FS: w.life, Clock: w.clock, Manual: true, SegmentBytes: 16 << 10,
 	})
 }
 
@@ -143,8 +234,10 @@ func (w *world) opened() {
 	w.step = w.oracle.Step()
 	for i := range int32(partitionCount) {
 		p := w.partition(i)
-		w.must(w.oracle.Opened(i, int32(p.LeaderEpoch()), w.marks(p)))
+		w.judge(w.oracle.Opened(i, int32(p.LeaderEpoch()), w.marks(p)))
 		w.next[i] = p.LogStart() // and everything is read again
+	}
+	for i := range int32(partitionCount) {
 		w.readAll(i)
 	}
 	w.tellAnswers()

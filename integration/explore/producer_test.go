@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -171,6 +172,10 @@ func (w *world) offer(p *producer, i int32, s *sent) {
 			w.totals.gateWaits++
 			w.oracle.Withdraw(s.b, before)
 			return nil
+		case errors.Is(err, replication.ErrStorage) && w.diskFailed():
+			w.totals.fullDisks++
+			w.oracle.Withdraw(s.b, before)
+			return nil
 		case errors.As(err, &refusal):
 			return w.refused(box, s, err)
 		}
@@ -277,7 +282,7 @@ func (w *world) newBatch(p *producer, i int32) *sent {
 		records = append(records, w.newRecord(w.rng.IntN(100) < scheduled))
 	}
 	b, err := w.oracle.Send(p.session, i, records)
-	w.must(err)
+	w.judge(err)
 	box := &p.boxes[i]
 	s := &sent{b: b, seq: box.seq, raw: w.build(p.id, box.seq, records)}
 	box.seq = s.raw.LastSequence() + 1
@@ -317,7 +322,7 @@ func (w *world) newRecord(scheduled bool) *oracle.Record {
 	return r
 }
 
-var padding = make([]byte, 4096)
+var padding = bytes.Repeat([]byte("."), 4096)
 
 // schedule gives a record a due time: mostly soon, some past, some far ahead.
 func (w *world) schedule(r *oracle.Record) {

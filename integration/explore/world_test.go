@@ -32,6 +32,7 @@ const (
 // totals are what histories had in them: figures that show whether a run means anything.
 type totals struct {
 	seeds, ops, crashes, startCrashes, armed, restarts, wipes int64
+	kills, diskErrors, fullDisks                              int64
 	dropped, delivered, retained, gateWaits, duplicates       int64
 	refused, acked, unknown, indexChecks, backSteps           int64
 }
@@ -44,6 +45,9 @@ func (t *totals) add(o totals) {
 	t.armed += o.armed
 	t.restarts += o.restarts
 	t.wipes += o.wipes
+	t.kills += o.kills
+	t.diskErrors += o.diskErrors
+	t.fullDisks += o.fullDisks
 	t.dropped += o.dropped
 	t.delivered += o.delivered
 	t.retained += o.retained
@@ -60,9 +64,10 @@ func (t *totals) String() string {
 	return fmt.Sprintf("%d seeds, %d operations, %d crashes (%d between two syncs, %d during a start), "+
 		"%d dropped bytes, %d due records delivered, %d clean restarts, %d indexes deleted, %d retentions "+
 		"that deleted, %d batches acknowledged, %d with unknown outcome, %d waits at the gate, %d duplicates, "+
-		"%d refusals, %d indexes compared, %d clock steps back",
+		"%d refusals, %d indexes compared, %d clock steps back, %d kills (%d within a file operation or for a failed one), %d appends without space",
 		t.seeds, t.ops, t.crashes, t.armed, t.startCrashes, t.dropped, t.delivered, t.restarts, t.wipes,
-		t.retained, t.acked, t.unknown, t.gateWaits, t.duplicates, t.refused, t.indexChecks, t.backSteps)
+		t.retained, t.acked, t.unknown, t.gateWaits, t.duplicates, t.refused, t.indexChecks, t.backSteps, t.kills,
+		t.diskErrors, t.fullDisks)
 }
 
 // failure is how a history ends early; run recovers it.
@@ -74,6 +79,7 @@ type world struct {
 	rng    *rand.Rand
 	clock  *clock.Manual
 	fs     *vfs.Crash
+	life   *vfs.Faulty // what the node sees of fs, until it dies
 	m      *replication.Manager
 	topic  metadata.TopicID
 	oracle *oracle.Oracle
@@ -89,6 +95,9 @@ type world struct {
 	maxDelayMs int64 // the topic's configs, as they were last set; 0: the default
 	schedules  bool
 	quiet      bool // no power cuts: the history comes to its end
+
+	faults bool // the disk fails now and then
+	dying  bool // the node met an error of the disk
 
 	step int64
 	ops  []string // ring of the last operations
@@ -109,6 +118,7 @@ type answer struct {
 	a oracle.Answer
 }
 
+// newWorld makes a world without a node yet.
 func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), clock: clock.NewManual(time.UnixMilli(startMs)),
@@ -121,6 +131,7 @@ func newWorld(seed uint64) *world {
 
 // begin opens the node for the first time and makes the topic.
 func (w *world) begin() {
+	w.life = vfs.NewFaulty(w.fs)
 	m, err := w.openManager()
 	w.must(err)
 	w.m = m
@@ -137,21 +148,34 @@ func (w *world) begin() {
 
 func (w *world) fail(err error) { panic(failure{err}) }
 
-// powerGone is how an operation ends that met a power cut where it expects none: the index's own
-// goroutines sync when they like. through recovers it.
-type powerGone struct{}
+// nodeGone is how an operation ends that met a power cut where it expects none, for the index's own
+// goroutines sync when they like, or an error of the disk. through recovers it.
+type nodeGone struct{}
 
-func (w *world) must(err error) {
-	if err == nil {
-		return
+// judge takes a verdict of the oracle.
+func (w *world) judge(err error) {
+	if err != nil {
+		w.fail(err)
 	}
-	if errors.Is(err, vfs.ErrCrashed) && w.cutOff() != nil {
-		panic(powerGone{})
-	}
-	w.fail(err)
 }
 
-// through does an operation. Where the power goes, it starts the node again.
+// must takes an error of the node. None is allowed but those of a power cut, and of a disk that
+// fails: of these the process dies.
+func (w *world) must(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, vfs.ErrCrashed) && w.cutOff() != nil:
+		panic(nodeGone{})
+	case w.diskFailed():
+		w.note("the node fails: %v", err)
+		w.dying = true
+		panic(nodeGone{})
+	default:
+		w.fail(err)
+	}
+}
+
+// through does an operation. Where the node goes, it starts again.
 func (w *world) through(f func()) {
 	for w.interrupted(f) {
 		f = func() { w.settle(nil) }
@@ -162,7 +186,7 @@ func (w *world) interrupted(f func()) (yes bool) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case powerGone:
+		case nodeGone:
 			yes = true
 		default:
 			panic(r)
@@ -197,8 +221,8 @@ func (w *world) run(history func()) (err error) {
 			cause = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 		err = fmt.Errorf("seed %d: %w\nthe last operations:\n%s\nagain: "+
-			"go test ./integration/explore -run 'TestHistories$' -explore.seed=%d -explore.ops=%d",
-			w.seed, cause, strings.Join(w.ops, "\n"), w.seed, *opsFlag)
+			"go test ./integration/explore -run 'TestHistories$' -explore.seed=%d -explore.ops=%d -explore.faults=%v",
+			w.seed, cause, strings.Join(w.ops, "\n"), w.seed, *opsFlag, w.faults)
 	}()
 	defer func() {
 		if w.m != nil {
@@ -227,6 +251,11 @@ func (w *world) settle(err error) (crashed bool) {
 		w.crashed(after)
 		return true
 	}
+	if w.dying {
+		w.dying = false
+		w.killed()
+		return true
+	}
 	w.must(err)
 	w.tellAnswers()
 	return false
@@ -250,11 +279,11 @@ func (w *world) marks(p *replication.Partition) oracle.Marks {
 func (w *world) observe() {
 	for i := range int32(partitionCount) {
 		p, err := w.m.Partition(w.topic, i)
-		if err != nil && w.cutOff() != nil {
-			continue // out of service: a read met the power cut
+		if err != nil && (w.dying || w.cutOff() != nil) {
+			continue // out of service: a read met the end
 		}
 		w.must(err)
-		w.must(w.oracle.Observe(i, w.marks(p)))
+		w.judge(w.oracle.Observe(i, w.marks(p)))
 	}
 }
 
@@ -276,7 +305,7 @@ func (w *world) tellAnswers() {
 		w.readAll(i)
 	}
 	for _, a := range w.answers {
-		w.must(w.oracle.Ack(a.s.b, a.a))
+		w.judge(w.oracle.Ack(a.s.b, a.a))
 		w.totals.acked++
 	}
 	w.answers = w.answers[:0]
@@ -303,6 +332,6 @@ func (w *world) read(i int32, from batch.Offset, maxBytes int) batch.Offset {
 		w.fail(errors.New("a fetch told of another high watermark than the partition"))
 	}
 	next, err := w.oracle.Read(i, int64(from), out)
-	w.must(err)
+	w.judge(err)
 	return batch.Offset(next)
 }
