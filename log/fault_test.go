@@ -182,3 +182,27 @@ func TestReadErrorIsNoCorruption(t *testing.T) {
 	fs.Clear()
 	checkDense(t, mustOpen(t, testOptions(fs)))
 }
+
+// TestStartIsDurableBeforeSegmentsGo: the note with the new start was written but its sync failed.
+// The next start must not delete by it what an older note still needs after a power cut.
+func TestStartIsDurableBeforeSegmentsGo(t *testing.T) {
+	crash := vfs.NewCrash(1)
+	disk := vfs.NewFaulty(crash)
+	l := mustOpen(t, testOptions(disk))
+	for range 2 {
+		mustAppend(t, l, 1)
+		if err := l.Roll(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := l.set.Load().list[1].base
+	if err := l.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	disk.Add(vfs.Fault{Op: vfs.OpSync, Glob: noteName, Times: 1, Err: vfs.ErrIO})
+	if err := l.AdvanceStart(second); err == nil {
+		t.Fatal("a failed sync of the note went unnoticed")
+	}
+	mustOpen(t, testOptions(crash)) // The process is gone, the machine is not.
+	mustOpen(t, testOptions(crash.Crash(0, nil)))
+}

@@ -185,6 +185,15 @@ func (r *recovery) dropBelowStart() error {
 	if !r.noted {
 		return nil
 	}
+	if r.segments[0].base < r.note.start {
+		// The new start may be in the page cache only: the process died before the note was synced,
+		// or its sync failed. A power cut after the deletion would bring the old note back, which
+		// names segments that are gone.
+		if err := r.l.flushing.note.write(r.note, true); err != nil {
+			return err
+		}
+		r.note = r.l.flushing.note.state
+	}
 	// Not from the recovery point's segment on, which AdvanceStart keeps: it may be wholly below the
 	// start as well when a roll began behind it, and then nothing says that the new name was synced.
 	for len(r.segments) > 1 && r.segments[1].base <= r.note.start &&
