@@ -151,6 +151,11 @@ func (p *Partition) openExistingStaging(r *windowReplay) (*log.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for staging log of partition %s: %w", p.Name(), err)
 	}
+	// A process that died between making the folder and syncing its name has left a name that a
+	// power cut can still take away, with everything that is put into it from now on.
+	if err := fsys.SyncDir(p.dir); err != nil {
+		return nil, fmt.Errorf("sync folder %s: %w", p.dir, err)
+	}
 	return p.openLog(staging, r)
 }
 
