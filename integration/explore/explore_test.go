@@ -1,12 +1,17 @@
 package explore
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +22,7 @@ import (
 )
 
 var (
-	seedFlag  = flag.Uint64("explore.seed", 0, "the one seed to run; 0 runs many")
+	seedFlag  = flag.String("explore.seed", "", "the seeds to run, separated by commas; none runs many")
 	seedsFlag = flag.Int("explore.seeds", defaultSeeds(), "how many seeds to run")
 	opsFlag   = flag.Int("explore.ops", 2000, "operations per seed")
 	faultFlag = flag.Bool("explore.faults", false, "with -explore.seed: the disk fails now and then")
@@ -154,57 +159,87 @@ func (w *world) resend() {
 	}
 }
 
-// histories runs many histories, as many at a time as there are processors.
+// chunkSeeds is how many histories one process runs. An index that a power cut has hit cannot be closed,
+// so its memory comes back only with the end of its process.
+const chunkSeeds = 10
+
+// histories runs many histories, in as many processes at a time as there are processors.
 func histories(t *testing.T, seeds []uint64, steps int, faults bool) totals {
 	t.Helper()
 	var mu sync.Mutex
 	var sum totals
 	var wg sync.WaitGroup
-	next := make(chan uint64)
+	chunks := make(chan []uint64)
 	for range runtime.GOMAXPROCS(0) {
-		// Each ends when the seeds are used up; Wait below waits for it.
+		// Each ends when the chunks are used up; Wait below waits for it.
 		wg.Go(func() {
-			for seed := range next {
-				one, err := history(seed, steps, faults)
+			for chunk := range chunks {
+				one, err := runChunk(t.Context(), chunk, steps, faults)
 				mu.Lock()
 				sum.add(one)
 				if err != nil {
 					t.Error(err)
-				} else {
-					checkSeed(t, seed, &one, steps)
 				}
 				mu.Unlock()
 			}
 		})
 	}
-	for _, seed := range seeds {
+	for chunk := range slices.Chunk(seeds, chunkSeeds) {
 		mu.Lock()
 		failed := t.Failed()
 		mu.Unlock()
 		if failed {
 			break
 		}
-		next <- seed
+		chunks <- chunk
 	}
-	close(next)
+	close(chunks)
 	wg.Wait()
 	return sum
 }
 
+// runChunk runs histories in a process of their own.
+func runChunk(ctx context.Context, seeds []uint64, steps int, faults bool) (totals, error) {
+	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(seeds), " ", ","), "[]")
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHistories$", "-test.v",
+		"-explore.seed="+list, fmt.Sprintf("-explore.ops=%d", steps), fmt.Sprintf("-explore.faults=%v", faults))
+	out, err := cmd.CombinedOutput()
+	var sum totals
+	if decodeErr := sum.decode(string(out)); err != nil || decodeErr != nil {
+		return sum, fmt.Errorf("seeds %s: %w\n%s", list, errors.Join(err, decodeErr), out)
+	}
+	return sum, nil
+}
+
+// theseHistories runs histories here, one after the other.
+func theseHistories(t *testing.T, list string) {
+	t.Helper()
+	var sum totals
+	for text := range strings.SplitSeq(list, ",") {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("-explore.seed: %v", err)
+		}
+		one, err := history(seed, *opsFlag, *faultFlag)
+		sum.add(one)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		checkSeed(t, seed, &one, *opsFlag)
+	}
+	t.Log(sum.encode())
+	t.Log(sum.String())
+}
+
 // TestHistories explores random histories.
 func TestHistories(t *testing.T) {
-	if *seedFlag != 0 {
-		one, err := history(*seedFlag, *opsFlag, *faultFlag)
-		t.Log(one.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkSeed(t, *seedFlag, &one, *opsFlag)
+	if *seedFlag != "" {
+		theseHistories(t, *seedFlag)
 		return
 	}
-	seeds := randomSeeds(*seedsFlag)
 	began := time.Now()
-	sum := histories(t, seeds, *opsFlag, false)
+	sum := histories(t, randomSeeds(*seedsFlag), *opsFlag, false)
 	took := time.Since(began)
 	t.Logf("%s; %.1f seeds per second", sum.String(), float64(sum.seeds)/took.Seconds())
 	if !t.Failed() {
@@ -223,7 +258,7 @@ func randomSeeds(n int) []uint64 {
 // TestHistoriesOnABadDisk explores histories in which syncs and writes fail, with an error or for
 // want of space. The process dies of the first; a full disk must do no harm at all.
 func TestHistoriesOnABadDisk(t *testing.T) {
-	if *seedFlag != 0 {
+	if *seedFlag != "" {
 		t.Skip("one seed is run by TestHistories, with -explore.faults")
 	}
 	sum := histories(t, randomSeeds(*seedsFlag/badDiskShare), *opsFlag, true)

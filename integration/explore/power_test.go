@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication"
 )
@@ -138,11 +139,12 @@ func (w *world) breakDisk(within int) {
 	w.life.Add(fault)
 }
 
-// fillDisk lets some of the next writes to logs find the disk full.
+// fillDisk lets some of the next writes to logs find the disk full, with less written than any batch
+// has: no file system takes all of it and says that it has not.
 func (w *world) fillDisk() {
 	w.life.Add(vfs.Fault{
 		Op: vfs.OpWrite, Glob: "*.log", Nth: 1 + w.rng.IntN(10), Times: 1 + w.rng.IntN(3),
-		Err: vfs.ErrNoSpace, Written: w.rng.IntN(200),
+		Err: vfs.ErrNoSpace, Written: w.rng.IntN(batch.HeaderBytes),
 	})
 	w.note("some writes to logs will find no space")
 }
@@ -223,9 +225,9 @@ func (w *world) offline() error {
 }
 
 func (w *world) openManager() (*replication.Manager, error) {
-	return replication.Open(replication.Options{
-		DataDir: dataDir, FS: w.life, Clock: w.clock, Manual: true, SegmentBytes: 16 << 10,
-	})
+	o := w.options
+	o.FS = w.life
+	return replication.Open(o)
 }
 
 // opened checks what the node has after a start: all that was seen or acknowledged, a risen leader

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chronosdb/chronosdb/integration/oracle"
+	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication"
@@ -29,61 +30,22 @@ const (
 	crashesPerStart = 3
 )
 
-// totals are what histories had in them: figures that show whether a run means anything.
-type totals struct {
-	seeds, ops, crashes, startCrashes, armed, restarts, wipes int64
-	kills, diskErrors, fullDisks                              int64
-	dropped, delivered, retained, gateWaits, duplicates       int64
-	refused, acked, unknown, indexChecks, backSteps           int64
-}
-
-func (t *totals) add(o totals) {
-	t.seeds += o.seeds
-	t.ops += o.ops
-	t.crashes += o.crashes
-	t.startCrashes += o.startCrashes
-	t.armed += o.armed
-	t.restarts += o.restarts
-	t.wipes += o.wipes
-	t.kills += o.kills
-	t.diskErrors += o.diskErrors
-	t.fullDisks += o.fullDisks
-	t.dropped += o.dropped
-	t.delivered += o.delivered
-	t.retained += o.retained
-	t.gateWaits += o.gateWaits
-	t.duplicates += o.duplicates
-	t.refused += o.refused
-	t.acked += o.acked
-	t.unknown += o.unknown
-	t.indexChecks += o.indexChecks
-	t.backSteps += o.backSteps
-}
-
-func (t *totals) String() string {
-	return fmt.Sprintf("%d seeds, %d operations, %d crashes (%d between two syncs, %d during a start), "+
-		"%d dropped bytes, %d due records delivered, %d clean restarts, %d indexes deleted, %d retentions "+
-		"that deleted, %d batches acknowledged, %d with unknown outcome, %d waits at the gate, %d duplicates, "+
-		"%d refusals, %d indexes compared, %d clock steps back, %d kills (%d within a file operation or for a failed one), %d appends without space",
-		t.seeds, t.ops, t.crashes, t.armed, t.startCrashes, t.dropped, t.delivered, t.restarts, t.wipes,
-		t.retained, t.acked, t.unknown, t.gateWaits, t.duplicates, t.refused, t.indexChecks, t.backSteps, t.kills,
-		t.diskErrors, t.fullDisks)
-}
-
 // failure is how a history ends early; run recovers it.
 type failure struct{ err error }
 
 // world is one node, its producers and consumers, and the oracle that watches. One goroutine owns it.
 type world struct {
-	seed   uint64
-	rng    *rand.Rand
-	clock  *clock.Manual
-	fs     *vfs.Crash
-	life   *vfs.Faulty // what the node sees of fs, until it dies
-	m      *replication.Manager
-	topic  metadata.TopicID
-	oracle *oracle.Oracle
-	totals totals
+	seed  uint64
+	rng   *rand.Rand
+	clock *clock.Manual
+	fs    *vfs.Crash
+	life  *vfs.Faulty // what the node sees of fs, until it dies
+	m     *replication.Manager
+	topic metadata.TopicID
+
+	options replication.Options // of every start, but for the file system
+	oracle  *oracle.Oracle
+	totals  totals
 
 	producers []*producer
 	ids       map[batch.ProducerID]bool // handed out
@@ -125,6 +87,12 @@ func newWorld(seed uint64) *world {
 		oracle: oracle.New(inflate), ids: make(map[batch.ProducerID]bool), schedules: true,
 	}
 	w.totals.seeds = 1
+	w.options = replication.Options{
+		DataDir: dataDir, Clock: w.clock, Manual: true, SegmentBytes: 16 << 10,
+		FsyncMode: []log.Mode{log.Batch, log.Batch, log.EveryEvent}[w.rng.IntN(3)],
+		TickMs:    []int{1, 1, 10}[w.rng.IntN(3)],
+		WheelSize: []int{0, 256}[w.rng.IntN(2)], // 256 ticks: most of what is pending is not in memory
+	}
 	w.setFS(vfs.NewCrash(seed))
 	return w
 }
