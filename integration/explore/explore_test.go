@@ -25,6 +25,10 @@ var (
 	seedFlag  = flag.String("explore.seed", "", "the seeds to run, separated by commas; none runs many")
 	seedsFlag = flag.Int("explore.seeds", defaultSeeds(), "how many seeds to run")
 	opsFlag   = flag.Int("explore.ops", 2000, "operations per seed")
+	// A killed process ends at once, but here the index's goroutines of the old life can finish one
+	// file operation beside the new one, which a real kill does not allow. Until that is told apart,
+	// kills are for those who look; cuts that keep everything are the death of a process, too.
+	killsFlag = flag.Int("explore.kills", 0, "how many of 1,000 operations kill the process")
 	faultFlag = flag.Bool("explore.faults", false, "with -explore.seed: the disk fails now and then")
 )
 
@@ -91,7 +95,7 @@ func (w *world) finish() {
 	w.setConfig("chronos.schedule.enable", "")
 	w.setConfig("retention.ms", "-1")
 	w.setConfig("retention.bytes", "-1")
-	for round := 0; w.unanswered() > 0 || w.oracle.Pending() > 0; round++ {
+	for round := 0; round == 0 || w.unanswered() > 0 || w.oracle.Pending() > 0; round++ {
 		if round > 50 {
 			w.fail(fmt.Errorf("%d batches are never answered, %d records never shown", w.unanswered(), w.oracle.Pending()))
 		}
@@ -202,7 +206,8 @@ func histories(t *testing.T, seeds []uint64, steps int, faults bool) totals {
 func runChunk(ctx context.Context, seeds []uint64, steps int, faults bool) (totals, error) {
 	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(seeds), " ", ","), "[]")
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHistories$", "-test.v",
-		"-explore.seed="+list, fmt.Sprintf("-explore.ops=%d", steps), fmt.Sprintf("-explore.faults=%v", faults))
+		"-explore.seed="+list, fmt.Sprintf("-explore.ops=%d", steps),
+		fmt.Sprintf("-explore.faults=%v", faults), fmt.Sprintf("-explore.kills=%d", *killsFlag))
 	out, err := cmd.CombinedOutput()
 	var sum totals
 	if decodeErr := sum.decode(string(out)); err != nil || decodeErr != nil {
