@@ -25,10 +25,6 @@ var (
 	seedFlag  = flag.String("explore.seed", "", "the seeds to run, separated by commas; none runs many")
 	seedsFlag = flag.Int("explore.seeds", defaultSeeds(), "how many seeds to run")
 	opsFlag   = flag.Int("explore.ops", 2000, "operations per seed")
-	// A killed process ends at once, but here the index's goroutines of the old life can finish one
-	// file operation beside the new one, which a real kill does not allow. Until that is told apart,
-	// kills are for those who look; cuts that keep everything are the death of a process, too.
-	killsFlag = flag.Int("explore.kills", 0, "how many of 1,000 operations kill the process")
 	faultFlag = flag.Bool("explore.faults", false, "with -explore.seed: the disk fails now and then")
 )
 
@@ -80,7 +76,7 @@ func (w *world) rest() {
 	w.quiet = true
 	w.disarm()
 	w.through(func() { w.do(func() error { return nil }) })
-	w.life.Clear()
+	w.disk.Clear()
 	if w.diskFailed() {
 		w.through(w.killed)
 	}
@@ -207,7 +203,7 @@ func runChunk(ctx context.Context, seeds []uint64, steps int, faults bool) (tota
 	list := strings.Trim(strings.ReplaceAll(fmt.Sprint(seeds), " ", ","), "[]")
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHistories$", "-test.v",
 		"-explore.seed="+list, fmt.Sprintf("-explore.ops=%d", steps),
-		fmt.Sprintf("-explore.faults=%v", faults), fmt.Sprintf("-explore.kills=%d", *killsFlag))
+		fmt.Sprintf("-explore.faults=%v", faults))
 	out, err := cmd.CombinedOutput()
 	var sum totals
 	if decodeErr := sum.decode(string(out)); err != nil || decodeErr != nil {

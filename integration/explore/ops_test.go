@@ -34,6 +34,7 @@ var ops = []op{
 	{"replace producer", 6, (*world).replaceProducer},
 	{"restart", 4, func(w *world) { w.note("restart"); w.restart() }},
 	{"cut", 6, (*world).cutNow},
+	{"kill", 4, (*world).kill},
 	{"arm", 12, (*world).armSoon},
 	{"fault", 10, (*world).faultSoon},
 	{"compare index", 2, (*world).compareIndex},
@@ -44,10 +45,6 @@ func (w *world) random() {
 	w.totals.ops++
 	for slices.Contains(w.producers, nil) {
 		w.through(w.refill)
-	}
-	if w.rng.IntN(1000) < *killsFlag {
-		w.through(w.kill)
-		return
 	}
 	n := w.rng.IntN(opsWeight)
 	for i := range ops {

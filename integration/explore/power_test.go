@@ -92,7 +92,7 @@ func (w *world) kill() {
 	default:
 		fault := vfs.Fault{Nth: 1 + w.rng.IntN(50), Err: errKilled}
 		w.note("kill at file operation %d", fault.Nth)
-		w.life.Add(fault)
+		w.disk.Add(fault)
 	}
 }
 
@@ -110,7 +110,7 @@ func (w *world) killed() {
 // endProcess does what the operating system does to a process that ends: it can do nothing any more,
 // and its locks are free.
 func (w *world) endProcess() {
-	w.life.Add(vfs.Fault{Err: errKilled})
+	w.life.end()
 	if w.m != nil {
 		_ = w.m.Close() // this ends its goroutines
 		w.m = nil
@@ -123,7 +123,7 @@ func (w *world) endProcess() {
 var errKilled = errors.New("the process was killed")
 
 // diskFailed reports whether the disk has failed in this life of the node.
-func (w *world) diskFailed() bool { return w.life.Stats().Injected > 0 }
+func (w *world) diskFailed() bool { return w.disk.Stats().Injected > 0 }
 
 // breakDisk lets one of the next operations of a kind fail: a sync, whose bytes then never get to
 // the disk although the next sync says so, or a write of which half was done.
@@ -136,13 +136,13 @@ func (w *world) breakDisk(within int) {
 		fault.Op, fault.Written = vfs.OpWrite, w.rng.IntN(100)
 	}
 	w.note("%s number %d will fail", fault.Op, fault.Nth)
-	w.life.Add(fault)
+	w.disk.Add(fault)
 }
 
 // fillDisk lets some of the next writes to logs find the disk full, with less written than any batch
 // has: no file system takes all of it and says that it has not.
 func (w *world) fillDisk() {
-	w.life.Add(vfs.Fault{
+	w.disk.Add(vfs.Fault{
 		Op: vfs.OpWrite, Glob: "*.log", Nth: 1 + w.rng.IntN(10), Times: 1 + w.rng.IntN(3),
 		Err: vfs.ErrNoSpace, Written: w.rng.IntN(batch.HeaderBytes),
 	})
@@ -179,7 +179,7 @@ func (w *world) start() {
 		if !w.quiet && i < crashesPerStart && w.rng.IntN(3) == 0 {
 			w.arm(1+w.rng.IntN(40), w.randomKeep(), []func(string) bool{anyPath, otherPath, indexPath}[w.rng.IntN(3)])
 		}
-		w.life = vfs.NewFaulty(w.fs)
+		w.beginLife()
 		if w.faults && !w.quiet && w.rng.IntN(4) == 0 {
 			w.breakDisk(30)
 		}
@@ -212,6 +212,12 @@ func (w *world) start() {
 		w.opened()
 		return
 	}
+}
+
+// beginLife begins a process.
+func (w *world) beginLife() {
+	w.disk = vfs.NewFaulty(w.fs)
+	w.life = &life{FS: w.disk}
 }
 
 // offline returns why a partition is not in service.

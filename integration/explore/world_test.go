@@ -39,7 +39,8 @@ type world struct {
 	rng   *rand.Rand
 	clock *clock.Manual
 	fs    *vfs.Crash
-	life  *vfs.Faulty // what the node sees of fs, until it dies
+	disk  *vfs.Faulty // fs with the faults of this life
+	life  *life       // what the node sees of disk, until it dies
 	m     *replication.Manager
 	topic metadata.TopicID
 
@@ -99,7 +100,7 @@ func newWorld(seed uint64) *world {
 
 // begin opens the node for the first time and makes the topic.
 func (w *world) begin() {
-	w.life = vfs.NewFaulty(w.fs)
+	w.beginLife()
 	m, err := w.openManager()
 	w.must(err)
 	w.m = m
