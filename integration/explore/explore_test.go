@@ -34,7 +34,7 @@ func defaultSeeds() int {
 	if invariant.Enabled {
 		return 40
 	}
-	return 200
+	return 300
 }
 
 var decompressor = kgo.DefaultDecompressor()
