@@ -124,9 +124,10 @@ func (l *Log) rollLocked() error {
 	set := l.set.Load()
 	old := set.active()
 	next := newSegment(l.o.FS, l.dir, l.End())
-	// The only step that a full disk can stop comes first; it leaves no file behind.
+	// The only step that a full disk or a want of file handles can stop comes first; it leaves no
+	// file behind.
 	f, err := next.file()
-	if vfs.IsNoSpace(err) {
+	if vfs.IsShortage(err) {
 		return fmt.Errorf("roll log %s: %w: %w", l.dir, ErrNoSpace, err)
 	}
 	if err != nil {

@@ -172,7 +172,7 @@ func (l *Log) enterEpochLocked(e LeaderEpoch) error {
 // storeEpochsLocked replaces the file, then the history in memory.
 func (l *Log) storeEpochsLocked(e epochs) error {
 	err := l.o.FS.WriteFileAtomic(l.o.FS.PathJoin(l.dir, epochsName), e.encode())
-	if vfs.IsNoSpace(err) {
+	if vfs.IsShortage(err) {
 		return fmt.Errorf("store leader epochs of %s: %w: %w", l.dir, ErrNoSpace, err)
 	}
 	if err != nil {

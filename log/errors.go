@@ -9,8 +9,8 @@ import (
 var (
 	// ErrOffsetOutOfRange: the offset lies below the log's start or above its end.
 	ErrOffsetOutOfRange = errors.New("offset out of range")
-	// ErrNoSpace: the disk is full. Nothing was appended and the log goes on working: appends
-	// succeed again once there is space.
+	// ErrNoSpace: the disk is full, or file handles ran out. Nothing was appended and the log goes
+	// on working: appends succeed again once there is space.
 	ErrNoSpace = errors.New("no space left for the log")
 	// ErrFailed: a write or fdatasync of this log has failed. It is final for this process: what
 	// is on disk is known again only after a restart. Reads still work.

@@ -206,3 +206,32 @@ func TestStartIsDurableBeforeSegmentsGo(t *testing.T) {
 	mustOpen(t, testOptions(crash)) // The process is gone, the machine is not.
 	mustOpen(t, testOptions(crash.Crash(0, nil)))
 }
+
+// TestNamesAreDurableBeforeTheNote lets two processes in a row die, each at every operation on the
+// files of a new log in turn. What the third makes durable in it survives a power cut.
+func TestNamesAreDurableBeforeTheNote(t *testing.T) {
+	const operations = 40 // more than making a log takes
+	for first := range operations {
+		for second := range operations {
+			crash := vfs.NewCrash(1)
+			survived := 0
+			for _, nth := range []int{first, second} {
+				disk := vfs.NewFaulty(crash, vfs.Fault{Nth: 1 + nth, Err: vfs.ErrIO})
+				if _, err := Open(testDir, testOptions(disk)); err == nil {
+					survived++
+				}
+			}
+			if first == operations-1 && survived == 0 {
+				t.Fatalf("making a log takes more than %d operations: raise the bound", operations)
+			}
+			l := mustOpen(t, testOptions(crash))
+			mustAppend(t, l, 1)
+			end := mustFlush(t, l)
+			after := mustOpen(t, testOptions(crash.Crash(0, nil)))
+			if after.End() != end {
+				t.Fatalf("killed at operations %d and %d: the log ends at %d, flushed up to %d",
+					1+first, 1+second, after.End(), end)
+			}
+		}
+	}
+}

@@ -201,7 +201,7 @@ func (l *Log) syncTables() error {
 	for _, s := range set.list[max(0, set.find(l.RecoveryPoint())):] {
 		for _, t := range []*table{s.index, s.times} {
 			did, err := t.sync()
-			if vfs.IsNoSpace(err) {
+			if vfs.IsShortage(err) {
 				return fmt.Errorf("checkpoint log %s: %w: %w", l.dir, ErrNoSpace, err)
 			}
 			if err != nil {

@@ -163,20 +163,23 @@ func (r *recovery) create() error {
 	return nil
 }
 
-// createNote writes a new note and makes the log's folder durable: the names in it, and its own
-// name in the folders above. Before that there is no note, so a crash leads here again.
+// createNote makes the log's folder durable, the names in it and its own name in the folders
+// above, and then writes a new note. While there is no note, an end of the process or of the
+// machine leads here again. In the other order, a process that died in between would leave a note
+// that is read and names that a power cut can still take away, with all that was acknowledged in
+// them.
 func (r *recovery) createNote() error {
 	l := r.l
 	fs, above := l.o.FS, l.o.FS.PathDir(l.dir)
-	if err := l.flushing.note.create(r.note, r.noted); err != nil {
-		return err
-	}
 	for _, dir := range []string{l.dir, above, fs.PathDir(above)} {
 		if err := fs.SyncDir(dir); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := l.flushing.note.create(r.note, r.noted); err != nil {
+		return err
+	}
+	return fs.SyncDir(l.dir) // the note's own name; without it the log is read whole
 }
 
 // dropBelowStart removes the segments that lie wholly below the start: a crash came after
@@ -186,16 +189,17 @@ func (r *recovery) dropBelowStart() error {
 		return nil
 	}
 	if r.segments[0].base < r.note.start {
-		// The new start may be in the page cache only: the process died before the note was synced,
-		// or its sync failed. A power cut after the deletion would bring the old note back, which
-		// names segments that are gone.
+		// The new start may be in the page cache only: the process died before the note was
+		// synced, or its sync failed. A power cut after the deletion would bring the old note
+		// back, which names segments that are gone.
 		if err := r.l.flushing.note.write(r.note, true); err != nil {
 			return err
 		}
 		r.note = r.l.flushing.note.state
 	}
-	// Not from the recovery point's segment on, which AdvanceStart keeps: it may be wholly below the
-	// start as well when a roll began behind it, and then nothing says that the new name was synced.
+	// Not from the recovery point's segment on, which AdvanceStart keeps: it may be wholly below
+	// the start as well when a roll began behind it, and then nothing says that the new name was
+	// synced.
 	for len(r.segments) > 1 && r.segments[1].base <= r.note.start &&
 		r.segments[0].base < r.note.recovery.segment {
 		if err := r.segments[0].removeFiles(); err != nil {

@@ -142,7 +142,8 @@ func (t *table) len() (int, error) {
 	return stored + len(tail), err
 }
 
-// add appends an entry. A full disk is no error: the entries wait in memory.
+// add appends an entry. A full disk or a want of file handles is no error: the entries wait in
+// memory.
 func (t *table) add(e entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -154,7 +155,7 @@ func (t *table) add(e entry) error {
 	if len(t.mu.tail)%tableTailMax != 0 {
 		return nil
 	}
-	if err := t.spillLocked(); err != nil && !vfs.IsNoSpace(err) {
+	if err := t.spillLocked(); err != nil && !vfs.IsShortage(err) {
 		return err
 	}
 	return nil

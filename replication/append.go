@@ -345,7 +345,7 @@ func passes(err error) bool {
 	if errors.Is(err, log.ErrFailed) {
 		return false
 	}
-	return vfs.IsNoSpace(err) || errors.Is(err, log.ErrNoSpace) || errors.Is(err, ErrStorage)
+	return vfs.IsShortage(err) || errors.Is(err, log.ErrNoSpace) || errors.Is(err, ErrStorage)
 }
 
 // delay turns a config in milliseconds into a duration, at most the longest there is.

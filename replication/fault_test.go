@@ -5,8 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
@@ -112,4 +115,28 @@ func TestWindowIgnoresWhatWasNotAppended(t *testing.T) {
 	n.idle()
 	n.wantAck(ack, batch.Offset(1))
 	n.wantValues("0", "1")
+}
+
+// TestWantOfHandlesPasses: too many open files at a roll refuse the batch, not the data directory.
+func TestWantOfHandlesPasses(t *testing.T) {
+	n, disk, failures := startFaulty(t)
+	set := map[string]*string{metadata.ConfigSegmentBytes: new("16384")}
+	if err := n.SetConfigs(n.topic.ID, set); err != nil {
+		t.Fatal(err)
+	}
+	large := string(make([]byte, 10_000))
+	n.append(n.batch(5, 0, rec{value: large}))
+	n.idle()
+	disk.Add(vfs.Fault{Op: vfs.OpOpen, Glob: "*.log", Err: unix.EMFILE})
+	b := n.batch(5, 1, rec{value: large})
+	if _, err := n.try(b, nil); !errors.Is(err, ErrStorage) {
+		t.Fatalf("too many open files gave %v, want ErrStorage", err)
+	}
+	disk.Clear()
+	ack := n.append(b)
+	n.idle()
+	n.wantAck(ack, 1)
+	if len(*failures) != 0 {
+		t.Fatalf("the data directory was given up: %v", *failures)
+	}
 }

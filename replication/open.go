@@ -151,11 +151,6 @@ func (p *Partition) openExistingStaging(r *windowReplay) (*log.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for staging log of partition %s: %w", p.Name(), err)
 	}
-	// A process that died between making the folder and syncing its name has left a name that a
-	// power cut can still take away, with everything that is put into it from now on.
-	if err := fsys.SyncDir(p.dir); err != nil {
-		return nil, fmt.Errorf("sync folder %s: %w", p.dir, err)
-	}
 	return p.openLog(staging, r)
 }
 
@@ -173,15 +168,7 @@ func (p *Partition) stageOf() (*stage, error) {
 	if err := p.inService(); err != nil {
 		return nil, err
 	}
-	fsys := p.deps.o.FS
-	dir := fsys.PathJoin(p.dir, stagingDir)
-	if err := fsys.MkdirAll(dir, 0o755); err != nil {
-		return nil, p.appendError(fmt.Errorf("make staging folder: %w", err))
-	}
-	// The folder's name is made durable before anything in it is acknowledged.
-	if err := fsys.SyncDir(p.dir); err != nil {
-		return nil, p.appendError(fmt.Errorf("sync folder %s: %w", p.dir, err))
-	}
+	// The log makes its folder, and makes the name durable before it takes anything.
 	l, err := p.openLog(staging, &windowReplay{window: newProducerWindow()})
 	if err != nil {
 		return nil, p.appendError(err)

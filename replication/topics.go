@@ -17,7 +17,7 @@ import (
 type TopicSpec struct {
 	Name              string
 	Partitions        int32 // -1 for the server's default
-	ReplicationFactor int16 // -1 for the default, which is the number of nodes, at most 3
+	ReplicationFactor int16 // -1 for the default; on one node that is 1, and nothing else is possible
 	Assignment        map[int32][]int32
 	Configs           map[string]string
 	Internal          bool

@@ -85,7 +85,7 @@ func (d *delivery) append(r batch.Record, dec Decision, p Position, timestamp Un
 
 // headers returns the encoded headers of a delivered record: the producer's, without what the
 // server adds and, with FlagControl, without the orders to the server; then the server's own. The
-// position is always the last one, which is where EachPosition looks for it.
+// position is always the last one, which is where EachDelivered looks for it.
 func (d *delivery) headers(
 	r batch.Record, dec Decision, p Position,
 ) (encoded []byte, count int, err error) {

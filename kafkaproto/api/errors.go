@@ -103,6 +103,7 @@ var mappings = []mapping{
 	{metadata.ErrInvalidReplicaAssignment, kerr.InvalidReplicaAssignment},
 	{metadata.ErrInvalidConfig, kerr.InvalidConfig},
 	{metadata.ErrCorruptCommand, kerr.KafkaStorageError},
+	{metadata.ErrCorruptSnapshot, kerr.KafkaStorageError},
 	{metadata.ErrClosed, kerr.NotController},
 
 	// groups.

@@ -28,3 +28,10 @@ var ErrTooLarge = errors.New("file is too large to be read whole")
 func IsNoSpace(err error) bool {
 	return errors.Is(err, ErrNoSpace) || errors.Is(err, unix.EDQUOT)
 }
+
+// IsShortage reports whether err says that something ran out which may be there again later: space,
+// or file handles of the process or the machine. A call that failed for want of a handle has done
+// nothing.
+func IsShortage(err error) bool {
+	return IsNoSpace(err) || errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)
+}

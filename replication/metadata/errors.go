@@ -23,6 +23,9 @@ var (
 	// ErrCorruptCommand means that a durable command cannot be read, which only damage on disk or
 	// a newer version explains.
 	ErrCorruptCommand = errors.New("unreadable metadata command")
+	// ErrCorruptSnapshot means that the snapshot is not what was once written. The store does not
+	// open: to go on without it would hand out ids and epochs a second time.
+	ErrCorruptSnapshot = errors.New("metadata snapshot is damaged")
 	// ErrClosed means that the store was closed or has failed.
 	ErrClosed = errors.New("metadata store is closed")
 )

@@ -1,9 +1,11 @@
 package metadata
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -54,6 +56,31 @@ type snapshot struct {
 	NextProducerID batch.ProducerID `json:"next_producer_id"`
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encodeSnapshot writes a line of JSON and a line with its CRC-32C in eight hexadecimal digits:
+// JSON alone would read a flipped bit in a number as another number.
+func encodeSnapshot(s snapshot) ([]byte, error) {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(data, "\n%08x\n", crc32.Checksum(data, castagnoli)), nil
+}
+
+// decodeSnapshot reads what encodeSnapshot wrote; anything else is ErrCorruptSnapshot.
+func decodeSnapshot(p []byte) (s snapshot, err error) {
+	data, sum, ok := bytes.Cut(p, []byte("\n"))
+	if want := fmt.Sprintf("%08x\n", crc32.Checksum(data, castagnoli)); !ok || string(sum) != want {
+		return s, fmt.Errorf("%w: its %d bytes do not have the checksum %q", ErrCorruptSnapshot,
+			len(data), sum[:min(len(sum), 10)])
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrCorruptSnapshot, err)
+	}
+	return s, nil
+}
+
 // OpenStore reads the snapshot, if there is one, and applies the commands that follow it.
 func OpenStore(o StoreOptions) (*Store, error) {
 	s := &Store{o: o}
@@ -92,10 +119,9 @@ func (s *Store) readSnapshot() (*Image, batch.Offset, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("read metadata snapshot %s: %w", path, err)
 	}
-	var snap snapshot
-	if err := json.Unmarshal(data, &snap); err != nil {
-		return nil, 0, fmt.Errorf("metadata snapshot %s is damaged; restore it from a copy: %w",
-			path, err)
+	snap, err := decodeSnapshot(data)
+	if err != nil {
+		return nil, 0, fmt.Errorf("metadata snapshot %s: %w; restore it from a copy", path, err)
 	}
 	image := newImage()
 	image.clusterID, image.node = snap.ClusterID, snap.Node
@@ -222,7 +248,7 @@ func (s *Store) writeLocked(c Command) error {
 func (s *Store) snapshotLocked() error {
 	image := s.image.Load()
 	applied := s.mu.log.End()
-	data, err := json.Marshal(snapshot{
+	data, err := encodeSnapshot(snapshot{
 		Applied:        applied,
 		ClusterID:      image.clusterID,
 		Node:           image.node,

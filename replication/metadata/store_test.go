@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -86,6 +88,28 @@ func TestSnapshotBoundsTheLog(t *testing.T) {
 		kept := s.Image().Topic("kept")
 		if s.Image().nextProducerID != want || kept == nil || kept.Config.RetentionMs != 77 {
 			t.Fatalf("after a restart (clean %v) the state is %+v", clean, s.Image())
+		}
+	}
+}
+
+// TestDamagedSnapshotIsRefused flips each byte of a snapshot in turn: none may pass for another
+// state.
+func TestDamagedSnapshotIsRefused(t *testing.T) {
+	whole, err := encodeSnapshot(snapshot{Applied: 1234, ClusterID: "c", NextProducerID: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := decodeSnapshot(whole); err != nil || s.NextProducerID != 5000 {
+		t.Fatalf("a whole snapshot reads as %+v, %v", s, err)
+	}
+	for i := range whole {
+		p := bytes.Clone(whole)
+		p[i] ^= 1
+		if s, err := decodeSnapshot(p); !errors.Is(err, ErrCorruptSnapshot) {
+			t.Fatalf("with byte %d flipped it reads as %+v, %v", i, s, err)
+		}
+		if _, err := decodeSnapshot(whole[:i]); !errors.Is(err, ErrCorruptSnapshot) {
+			t.Fatalf("cut at byte %d it reads as whole: %v", i, err)
 		}
 	}
 }
