@@ -27,7 +27,7 @@ func TestDeletionIsNoFault(t *testing.T) {
 		topic, err := m.CreateTopic(TopicSpec{
 			Name: "t", Partitions: 2, ReplicationFactor: -1,
 			Configs: map[string]string{
-				metadata.ConfigSegmentBytes: "16384", metadata.ConfigRetentionBytes: "16384",
+				metadata.ConfigInternalSegmentBytes: "16384", metadata.ConfigRetentionBytes: "16384",
 			},
 		}, false)
 		if err != nil {

@@ -120,7 +120,7 @@ func TestWindowIgnoresWhatWasNotAppended(t *testing.T) {
 // TestWantOfHandlesPasses: too many open files at a roll refuse the batch, not the data directory.
 func TestWantOfHandlesPasses(t *testing.T) {
 	n, disk, failures := startFaulty(t)
-	set := map[string]*string{metadata.ConfigSegmentBytes: new("16384")}
+	set := map[string]*string{metadata.ConfigInternalSegmentBytes: new("16384")}
 	if err := n.SetConfigs(n.topic.ID, set); err != nil {
 		t.Fatal(err)
 	}

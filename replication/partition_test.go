@@ -32,7 +32,7 @@ func startNode(t *testing.T) *node {
 	n.open()
 	topic, err := n.CreateTopic(TopicSpec{
 		Name: "t", Partitions: 1, ReplicationFactor: -1,
-		Configs: map[string]string{metadata.ConfigSegmentBytes: "16384"},
+		Configs: map[string]string{metadata.ConfigInternalSegmentBytes: "16384"},
 	}, false)
 	if err != nil {
 		t.Fatal(err)

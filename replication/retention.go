@@ -25,7 +25,10 @@ func (p *Partition) enforceRetention(now clock.UnixMs, quit <-chan struct{}) err
 	p.mu.Lock()
 	p.mu.window.expire(now)
 	p.mu.Unlock()
-	policy := log.RetentionPolicy{Ms: cfg.RetentionMs, Bytes: cfg.RetentionBytes}
+	policy := log.RetentionPolicy{Ms: -1, Bytes: -1}
+	if cfg.CleanupDelete {
+		policy = log.RetentionPolicy{Ms: cfg.RetentionMs, Bytes: cfg.RetentionBytes}
+	}
 	// Only what is durable may be settled: a settlement that outlived its delivery would be the end
 	// of the record.
 	to := p.log.RetentionPoint(policy, now, p.scheduleMark(visible, p.log))

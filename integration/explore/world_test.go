@@ -107,7 +107,7 @@ func (w *world) begin() {
 	topic, err := m.CreateTopic(replication.TopicSpec{
 		Name: "t", Partitions: partitionCount, ReplicationFactor: -1,
 		Configs: map[string]string{
-			metadata.ConfigSegmentBytes: "16384", metadata.ConfigRetentionBytes: "40000",
+			metadata.ConfigInternalSegmentBytes: "16384", metadata.ConfigRetentionBytes: "40000",
 		},
 	}, false)
 	w.must(err)

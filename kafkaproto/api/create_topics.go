@@ -127,10 +127,10 @@ func (s *Service) describeCreated(out *kmsg.CreateTopicsResponseTopic, t *metada
 	if len(t.Partitions) > 0 {
 		out.ReplicationFactor = int16(len(t.Partitions[0].Replicas))
 	}
-	for _, def := range metadata.ConfigDefs {
-		value, source := s.topicConfig(t, def)
+	for _, c := range s.topicConfigs(t) {
 		config := kmsg.NewCreateTopicsResponseTopicConfig()
-		config.Name, config.Value, config.Source = def.Name, &value, int8(source)
+		config.Name, config.Value, config.Source = c.name, &c.value, int8(c.source)
+		config.ReadOnly = c.readOnly
 		out.Configs = append(out.Configs, config)
 	}
 }

@@ -27,6 +27,7 @@ var configTypes = map[metadata.ConfigType]kmsg.ConfigType{
 	metadata.ConfigInt:     kmsg.ConfigTypeInt,
 	metadata.ConfigLong:    kmsg.ConfigTypeLong,
 	metadata.ConfigList:    kmsg.ConfigTypeList,
+	metadata.ConfigDouble:  kmsg.ConfigTypeDouble,
 }
 
 // DescribeConfigs (key 32): the configs of topics and of this broker.
@@ -79,7 +80,7 @@ type shownConfig struct {
 	kind             metadata.ConfigType
 	source           kmsg.ConfigSource
 	readOnly         bool
-	fallback         string // what it would be if it were not set
+	synonyms         []shownSynonym // in the order in which they apply
 }
 
 func (s *Service) configsOf(r *kmsg.DescribeConfigsRequestResource) ([]shownConfig, error) {
@@ -109,39 +110,63 @@ func (s *Service) configsOf(r *kmsg.DescribeConfigsRequestResource) ([]shownConf
 }
 
 func (s *Service) topicConfigs(t *metadata.Topic) []shownConfig {
-	out := make([]shownConfig, len(metadata.ConfigDefs))
-	for i, def := range metadata.ConfigDefs {
-		value, source := s.topicConfig(t, def)
-		fallback, _ := s.topicDefault(def)
-		out[i] = shownConfig{
-			name: def.Name, value: value, doc: def.Doc, kind: def.Type, source: source,
-			fallback: fallback,
+	out := make([]shownConfig, 0, len(metadata.ConfigDefs))
+	for i := range metadata.ConfigDefs {
+		def := &metadata.ConfigDefs[i]
+		set, isSet := t.Configs[def.Name]
+		if def.Hidden && !isSet {
+			continue
 		}
+		c := shownConfig{
+			name: def.Name, doc: def.Doc, kind: def.Type, readOnly: def.ReadOnly,
+			synonyms: s.brokerSynonyms(def), value: def.Default,
+			source: kmsg.ConfigSourceDefaultConfig,
+		}
+		if isSet {
+			c.synonyms = slices.Insert(c.synonyms, 0, shownSynonym{
+				def.Name, def.Show(set), kmsg.ConfigSourceDynamicTopicConfig,
+			})
+		}
+		if len(c.synonyms) > 0 {
+			// The default of a synonym may be in another unit; then it is the table's.
+			c.source = c.synonyms[0].source
+			if c.source != kmsg.ConfigSourceDefaultConfig || def.Default == "" {
+				c.value = c.synonyms[0].value
+			}
+		}
+		out = append(out, c)
 	}
 	return out
 }
 
-// topicConfig is a topic's value of a config, and where it comes from.
-func (s *Service) topicConfig(
-	t *metadata.Topic, def metadata.ConfigDef,
-) (string, kmsg.ConfigSource) {
-	if set, ok := t.Configs[def.Name]; ok {
-		return set, kmsg.ConfigSourceDynamicTopicConfig
-	}
-	return s.topicDefault(def)
+// shownSynonym is one of the values that a config may have, by where it comes from.
+type shownSynonym struct {
+	name, value string
+	source      kmsg.ConfigSource
 }
 
-// topicDefault is the table's default, or the server's own setting where the table leaves it to it.
-func (s *Service) topicDefault(def metadata.ConfigDef) (string, kmsg.ConfigSource) {
-	if def.Default != "" {
-		return def.Default, kmsg.ConfigSourceDefaultConfig
-	}
-	for _, c := range s.o.BrokerConfigs {
-		if c.Name == "log."+def.Name {
-			return c.Value, kmsg.ConfigSourceStaticBrokerConfig
+// brokerSynonyms are the values that a topic config has without its topic, in the order in which
+// they apply: what the server was told, then its defaults.
+func (s *Service) brokerSynonyms(def *metadata.ConfigDef) (out []shownSynonym) {
+	var defaults []shownSynonym
+	for _, synonym := range def.Synonyms {
+		fallback := synonym.Default
+		for _, c := range s.o.BrokerConfigs {
+			if c.Name != synonym.Name {
+				continue
+			}
+			if c.Set {
+				out = append(out, shownSynonym{c.Name, c.Value, kmsg.ConfigSourceStaticBrokerConfig})
+			} else {
+				fallback = c.Value
+			}
+		}
+		if fallback != "" {
+			defaults = append(defaults,
+				shownSynonym{synonym.Name, fallback, kmsg.ConfigSourceDefaultConfig})
 		}
 	}
-	return "", kmsg.ConfigSourceDefaultConfig
+	return append(out, defaults...)
 }
 
 // brokerConfigs are what the owner says, with what this package knows itself, by name.
@@ -185,6 +210,7 @@ func (s *Service) brokerConfigs() []shownConfig {
 		}
 		out[i] = shownConfig{
 			name: c.Name, value: c.Value, doc: c.Doc, kind: c.Type, source: source, readOnly: true,
+			synonyms: []shownSynonym{{c.Name, c.Value, source}},
 		}
 	}
 	return out
@@ -203,21 +229,12 @@ func (c *shownConfig) encode(
 		out.Documentation = &c.doc
 	}
 	if r.IncludeSynonyms {
-		out.ConfigSynonyms = c.synonyms()
-	}
-	return out
-}
-
-// synonyms are the values in the order in which they apply.
-func (c *shownConfig) synonyms() (out []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym) {
-	add := func(value *string, source kmsg.ConfigSource) {
-		s := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-		s.Name, s.Value, s.Source = c.name, value, source
-		out = append(out, s)
-	}
-	add(&c.value, c.source)
-	if c.source == kmsg.ConfigSourceDynamicTopicConfig && c.fallback != "" {
-		add(&c.fallback, kmsg.ConfigSourceDefaultConfig)
+		for i := range c.synonyms {
+			from := &c.synonyms[i]
+			to := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			to.Name, to.Value, to.Source = from.name, &from.value, from.source
+			out.ConfigSynonyms = append(out.ConfigSynonyms, to)
+		}
 	}
 	return out
 }

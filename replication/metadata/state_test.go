@@ -42,7 +42,6 @@ func TestApplyRefuses(t *testing.T) {
 		{"unknown config", create("c", 1, map[string]string{"no.such": "1"}), ErrInvalidConfig},
 		{"config out of range", create("c", 1, map[string]string{ConfigSegmentMs: "0"}), ErrInvalidConfig},
 		{"config not a number", create("c", 1, map[string]string{ConfigRetentionMs: "x"}), ErrInvalidConfig},
-		{"compaction", create("c", 1, map[string]string{ConfigCleanupPolicy: "compact"}), ErrInvalidConfig},
 		{"delete of an unknown id", Command{DeleteTopic: &DeleteTopic{}}, ErrUnknownTopicID},
 		{"empty command", Command{}, ErrCorruptCommand},
 	}
@@ -104,21 +103,5 @@ func TestProducerIDBlocksDoNotOverlap(t *testing.T) {
 	_, b, err := Apply(m, Command{TakeIDs: &TakeIDs{Count: 10}})
 	if err != nil || b.FirstID < a.LastIDPlus {
 		t.Fatalf("blocks are [%d,%d) and [%d,%d), %v", a.FirstID, a.LastIDPlus, b.FirstID, b.LastIDPlus, err)
-	}
-}
-
-func TestConfigDefaultsParse(t *testing.T) {
-	c, err := ParseConfigs(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.MaxMessageBytes != 1048588 || c.RetentionMs != 604800000 || !c.ScheduleEnable {
-		t.Fatalf("defaults are %+v", c)
-	}
-	for i := 1; i < len(ConfigDefs); i++ {
-		// The table is ordered as DescribeConfigs answers it.
-		if ConfigDefs[i].Name == ConfigDefs[i-1].Name {
-			t.Fatalf("config %s stands twice", ConfigDefs[i].Name)
-		}
 	}
 }

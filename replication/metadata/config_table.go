@@ -1,0 +1,344 @@
+package metadata
+
+import "slices"
+
+// Names of the topic configs.
+const (
+	ConfigScheduleEnable       = "chronos.schedule.enable"
+	ConfigScheduleMaxDelay     = "chronos.schedule.max.delay.ms"
+	ConfigCleanupPolicy        = "cleanup.policy"
+	ConfigGzipLevel            = "compression.gzip.level"
+	ConfigLz4Level             = "compression.lz4.level"
+	ConfigCompressionType      = "compression.type"
+	ConfigZstdLevel            = "compression.zstd.level"
+	ConfigDeleteRetention      = "delete.retention.ms"
+	ConfigFileDeleteDelay      = "file.delete.delay.ms"
+	ConfigFlushMessages        = "flush.messages"
+	ConfigFlushMs              = "flush.ms"
+	ConfigIndexInterval        = "index.interval.bytes"
+	ConfigInternalSegmentBytes = "internal.segment.bytes"
+	ConfigLocalRetentionBytes  = "local.retention.bytes"
+	ConfigLocalRetentionMs     = "local.retention.ms"
+	ConfigMaxCompactionLag     = "max.compaction.lag.ms"
+	ConfigMaxMessageBytes      = "max.message.bytes"
+	ConfigDownconversionEnable = "message.downconversion.enable"
+	ConfigMessageFormatVersion = "message.format.version"
+	ConfigTimestampAfterMax    = "message.timestamp.after.max.ms"
+	ConfigTimestampBeforeMax   = "message.timestamp.before.max.ms"
+	ConfigTimestampType        = "message.timestamp.type"
+	ConfigMinCleanableRatio    = "min.cleanable.dirty.ratio"
+	ConfigMinCompactionLag     = "min.compaction.lag.ms"
+	ConfigMinInsyncReplicas    = "min.insync.replicas"
+	ConfigPreallocate          = "preallocate"
+	ConfigRemoteCopyDisable    = "remote.log.copy.disable"
+	ConfigRemoteDelete         = "remote.log.delete.on.disable"
+	ConfigRemoteStorageEnable  = "remote.storage.enable"
+	ConfigRetentionBytes       = "retention.bytes"
+	ConfigRetentionMs          = "retention.ms"
+	ConfigSegmentBytes         = "segment.bytes"
+	ConfigSegmentIndexBytes    = "segment.index.bytes"
+	ConfigSegmentJitter        = "segment.jitter.ms"
+	ConfigSegmentMs            = "segment.ms"
+	ConfigUncleanElection      = "unclean.leader.election.enable"
+)
+
+const (
+	// segmentBytesMin is the floor of segment.bytes since Kafka 4.0 (KIP-1030).
+	segmentBytesMin = 1 << 20
+	// internalSegmentBytesMin is ours; Kafka's internal.segment.bytes has none.
+	internalSegmentBytesMin = 1 << 14
+	// scheduleMaxDelayMax keeps a due time, which is a sum, far from overflowing.
+	scheduleMaxDelayMax = 1<<61 - 1
+	// maxLong is Kafka's way of writing "never".
+	maxLong = "9223372036854775807"
+	noTiers = " There is no tiered storage, so only the default is accepted."
+)
+
+// ConfigDefs is the table of topic configs, ordered by name. Parsing, validation, CreateTopics and
+// DescribeConfigs all derive from it. Defaults and validators are those of Kafka 4.3
+// (org.apache.kafka.storage.internals.log.LogConfig) unless a row says otherwise.
+var ConfigDefs = slices.Concat(chronosConfigs, cleanupConfigs, fileConfigs, messageConfigs,
+	moreCleanupConfigs, remoteConfigs, segmentConfigs)
+
+var chronosConfigs = []ConfigDef{
+	{
+		Name: ConfigScheduleEnable, Type: ConfigBoolean, Default: "true",
+		Doc: "Whether chronos-schedule-* headers are acted on. When false they are plain headers; " +
+			"what is already pending is still delivered.",
+		store: func(c *TopicConfig, v value) { c.ScheduleEnable = v.yes },
+	},
+	{
+		Name: ConfigScheduleMaxDelay, Type: ConfigLong, Default: "315360000000",
+		Doc:   "How far ahead a due time may lie, in milliseconds. The default is ten years.",
+		check: between(0, scheduleMaxDelayMax),
+		store: func(c *TopicConfig, v value) { c.ScheduleMaxDelayMs = v.num },
+	},
+}
+
+var cleanupConfigs = []ConfigDef{
+	{
+		Name: ConfigCleanupPolicy, Type: ConfigList, Default: "delete",
+		Doc: "What becomes of old segments: delete removes those that retention.ms or " +
+			"retention.bytes no longer keep, compact keeps the last record of each key, and both " +
+			"may be given. An empty list keeps everything.",
+		Synonyms: []BrokerSynonym{{"log.cleanup.policy", "delete"}},
+		check:    in("compact", "delete"),
+		store: func(c *TopicConfig, v value) {
+			c.CleanupDelete = slices.Contains(v.items, "delete")
+			c.CleanupCompact = slices.Contains(v.items, "compact")
+		},
+	},
+	{
+		Name: ConfigGzipLevel, Type: ConfigInt, Default: "-1",
+		Doc: "The level at which the server compresses if compression.type is gzip: 1 is the " +
+			"fastest, 9 the smallest, -1 the codec's own choice.",
+		Synonyms: []BrokerSynonym{{ConfigGzipLevel, "-1"}},
+		check:    gzipLevel,
+		store:    func(c *TopicConfig, v value) { c.GzipLevel = int(v.num) },
+	},
+	{
+		Name: ConfigLz4Level, Type: ConfigInt, Default: "9",
+		Doc: "The level at which the server compresses if compression.type is lz4, from 1 to 17. " +
+			"The default stands for the fast mode.",
+		Synonyms: []BrokerSynonym{{ConfigLz4Level, "9"}},
+		check:    between(1, 17),
+		store:    func(c *TopicConfig, v value) { c.Lz4Level = int(v.num) },
+	},
+	{
+		Name: ConfigCompressionType, Type: ConfigString, Default: "producer",
+		Doc:      "The codec of stored batches; producer keeps each producer's own.",
+		Synonyms: []BrokerSynonym{{ConfigCompressionType, "producer"}},
+		check:    in("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
+		store:    func(c *TopicConfig, v value) { c.CompressionType = v.text },
+	},
+	{
+		Name: ConfigZstdLevel, Type: ConfigInt, Default: "3",
+		Doc: "The level at which the server compresses if compression.type is zstd, as the zstd " +
+			"command counts: up to 22. The encoder knows four speeds and takes the nearest.",
+		Synonyms: []BrokerSynonym{{ConfigZstdLevel, "3"}},
+		check:    between(-131072, 22),
+		store:    func(c *TopicConfig, v value) { c.ZstdLevel = int(v.num) },
+	},
+	{
+		Name: ConfigDeleteRetention, Type: ConfigLong, Default: "86400000",
+		Doc: "How long compaction keeps a tombstone, in milliseconds: a consumer that reads from " +
+			"the start within this time misses no deletion.",
+		Synonyms: []BrokerSynonym{{"log.cleaner.delete.retention.ms", "86400000"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.DeleteRetentionMs = v.num },
+	},
+}
+
+var fileConfigs = []ConfigDef{
+	{
+		Name: ConfigFileDeleteDelay, Type: ConfigLong, Default: "60000",
+		Doc: "How long the file of a deleted segment stays on disk, in milliseconds. Readers do " +
+			"not depend on it: who reads a segment holds it open.",
+		Synonyms: []BrokerSynonym{{"log.segment.delete.delay.ms", "60000"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.FileDeleteDelayMs = v.num },
+	},
+	{
+		Name: ConfigFlushMessages, Type: ConfigLong, Default: maxLong,
+		Doc: "After how many messages Kafka forces an fsync. Accepted without effect: unless the " +
+			"server runs with --fsync-mode periodic, every batch is on disk before it is acknowledged.",
+		Synonyms: []BrokerSynonym{{"log.flush.interval.messages", maxLong}},
+		check:    atLeast(1),
+	},
+	{
+		Name: ConfigFlushMs, Type: ConfigLong, Default: maxLong,
+		Doc: "After how many milliseconds Kafka forces an fsync. Accepted without effect: unless the " +
+			"server runs with --fsync-mode periodic, every batch is on disk before it is acknowledged.",
+		Synonyms: []BrokerSynonym{
+			{"log.flush.interval.ms", ""}, {"log.flush.scheduler.interval.ms", maxLong},
+		},
+		check: atLeast(0),
+	},
+	{
+		Name: ConfigIndexInterval, Type: ConfigInt, Default: "4096",
+		Doc: "How many bytes of log lie between two entries of a segment's index; for segments that " +
+			"are begun after a change.",
+		Synonyms: []BrokerSynonym{{"log.index.interval.bytes", "4096"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.IndexIntervalBytes = v.num },
+	},
+	{
+		Name: ConfigInternalSegmentBytes, Type: ConfigInt, Hidden: true,
+		Doc: "Kafka's own back door for tests: a segment.bytes that may be smaller than the least " +
+			"that segment.bytes accepts. It goes first.",
+		check: atLeast(internalSegmentBytesMin),
+		store: func(c *TopicConfig, v value) { c.SegmentBytes = v.num },
+	},
+	{
+		Name: ConfigLocalRetentionBytes, Type: ConfigLong, Default: "-2", ReadOnly: true,
+		Doc:      "How many bytes of a tiered partition are kept locally." + noTiers,
+		Synonyms: []BrokerSynonym{{"log.local.retention.bytes", "-2"}},
+	},
+	{
+		Name: ConfigLocalRetentionMs, Type: ConfigLong, Default: "-2", ReadOnly: true,
+		Doc:      "How long records of a tiered partition are kept locally." + noTiers,
+		Synonyms: []BrokerSynonym{{"log.local.retention.ms", "-2"}},
+	},
+	{
+		Name: ConfigMaxCompactionLag, Type: ConfigLong, Default: maxLong,
+		Doc: "The longest that a record may stay out of reach of compaction, in milliseconds. Only " +
+			"for topics that are compacted.",
+		Synonyms: []BrokerSynonym{{"log.cleaner.max.compaction.lag.ms", maxLong}},
+		check:    atLeast(1),
+		store:    func(c *TopicConfig, v value) { c.MaxCompactionLagMs = v.num },
+	},
+}
+
+var messageConfigs = []ConfigDef{
+	{
+		Name: ConfigMaxMessageBytes, Type: ConfigInt, Default: "1048588",
+		Doc:      "The largest record batch that a producer may send, in bytes, as it is compressed.",
+		Synonyms: []BrokerSynonym{{"message.max.bytes", "1048588"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.MaxMessageBytes = v.num },
+	},
+	{
+		Name: ConfigDownconversionEnable, Type: ConfigBoolean, Hidden: true, Ignored: true,
+		Doc: "Removed in Kafka 4.0. Accepted without effect: batches are only ever of the current " +
+			"format.",
+	},
+	{
+		Name: ConfigMessageFormatVersion, Type: ConfigString, Hidden: true, Ignored: true,
+		Doc: "Removed in Kafka 4.0. Accepted without effect: batches are only ever of the current " +
+			"format.",
+	},
+	{
+		// Kafka's default was without a limit until 4.0 (KIP-1030).
+		Name: ConfigTimestampAfterMax, Type: ConfigLong, Default: "3600000",
+		Doc: "How far a producer's timestamp may lie in the future, in milliseconds. Not for topics " +
+			"with LogAppendTime.",
+		Synonyms: []BrokerSynonym{{"log.message.timestamp.after.max.ms", "3600000"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.TimestampAfterMaxMs = v.num },
+	},
+	{
+		Name: ConfigTimestampBeforeMax, Type: ConfigLong, Default: maxLong,
+		Doc: "How far a producer's timestamp may lie in the past, in milliseconds. Not for topics " +
+			"with LogAppendTime.",
+		Synonyms: []BrokerSynonym{{"log.message.timestamp.before.max.ms", maxLong}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.TimestampBeforeMaxMs = v.num },
+	},
+	{
+		Name: ConfigTimestampType, Type: ConfigString, Default: "CreateTime",
+		Doc: "Whether a record keeps its producer's timestamp or gets the time of its append. A " +
+			"scheduled record always gets the time of its delivery.",
+		Synonyms: []BrokerSynonym{{"log.message.timestamp.type", "CreateTime"}},
+		check:    in("CreateTime", "LogAppendTime"),
+		store:    func(c *TopicConfig, v value) { c.LogAppendTime = v.text == "LogAppendTime" },
+	},
+}
+
+var moreCleanupConfigs = []ConfigDef{
+	{
+		Name: ConfigMinCleanableRatio, Type: ConfigDouble, Default: "0.5",
+		Doc: "The share of a log that must be uncompacted before it is compacted again, from 0 to " +
+			"1. Only for topics that are compacted.",
+		Synonyms: []BrokerSynonym{{"log.cleaner.min.cleanable.ratio", "0.5"}},
+		check:    share,
+		store:    func(c *TopicConfig, v value) { c.MinCleanableDirtyRatio = v.real },
+	},
+	{
+		Name: ConfigMinCompactionLag, Type: ConfigLong, Default: "0",
+		Doc: "The least time that a record stays out of reach of compaction, in milliseconds. Only " +
+			"for topics that are compacted.",
+		Synonyms: []BrokerSynonym{{"log.cleaner.min.compaction.lag.ms", "0"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.MinCompactionLagMs = v.num },
+	},
+	{
+		Name: ConfigMinInsyncReplicas, Type: ConfigInt, Default: "1",
+		Doc: "How many in-sync replicas a write with acks=all needs. This server is one node, so " +
+			"every value above 1 refuses such writes.",
+		Synonyms: []BrokerSynonym{{ConfigMinInsyncReplicas, "1"}},
+		check:    atLeast(1),
+		store:    func(c *TopicConfig, v value) { c.MinInsyncReplicas = int32(v.num) },
+	},
+	{
+		Name: ConfigPreallocate, Type: ConfigBoolean, Default: "false",
+		Doc:      "Whether disk space for a whole segment is reserved when it is begun.",
+		Synonyms: []BrokerSynonym{{"log.preallocate", "false"}},
+		store:    func(c *TopicConfig, v value) { c.Preallocate = v.yes },
+	},
+}
+
+var remoteConfigs = []ConfigDef{
+	{
+		Name: ConfigRemoteCopyDisable, Type: ConfigBoolean, Default: "false", ReadOnly: true,
+		Doc: "Whether nothing more of a tiered topic is copied away." + noTiers,
+	},
+	{
+		Name: ConfigRemoteDelete, Type: ConfigBoolean, Default: "false", ReadOnly: true,
+		Doc: "Whether tiered data goes when tiering is switched off." + noTiers,
+	},
+	{
+		Name: ConfigRemoteStorageEnable, Type: ConfigBoolean, Default: "false", ReadOnly: true,
+		Doc: "Whether old segments move to another storage." + noTiers,
+	},
+}
+
+var segmentConfigs = []ConfigDef{
+	{
+		// Kafka has no validator here: every negative number means no limit.
+		Name: ConfigRetentionBytes, Type: ConfigLong, Default: "-1",
+		Doc: "How many bytes of a partition are kept at least; -1 has no limit. Records that wait " +
+			"for their due time are not counted and never deleted by it.",
+		Synonyms: []BrokerSynonym{{"log.retention.bytes", "-1"}},
+		store:    func(c *TopicConfig, v value) { c.RetentionBytes = max(v.num, -1) },
+	},
+	{
+		Name: ConfigRetentionMs, Type: ConfigLong, Default: "604800000",
+		Doc: "How long records are kept at least, in milliseconds; a scheduled record's time " +
+			"begins with its delivery; -1 keeps for ever.",
+		Synonyms: []BrokerSynonym{
+			{"log.retention.ms", ""}, {"log.retention.minutes", ""}, {"log.retention.hours", "168"},
+		},
+		check: atLeast(-1),
+		store: func(c *TopicConfig, v value) { c.RetentionMs = v.num },
+	},
+	{
+		Name: ConfigSegmentBytes, Type: ConfigInt,
+		Doc: "The size at which a segment is closed, in bytes. The default is the server's " +
+			"--segment-size.",
+		Synonyms: []BrokerSynonym{{"log.segment.bytes", ""}},
+		check:    atLeast(segmentBytesMin),
+		store: func(c *TopicConfig, v value) {
+			if c.SegmentBytes == 0 { // internal.segment.bytes goes first, here as in the table.
+				c.SegmentBytes = v.num
+			}
+		},
+	},
+	{
+		Name: ConfigSegmentIndexBytes, Type: ConfigInt, Default: "10485760",
+		Doc: "How large Kafka's preallocated index of a segment is. Accepted without effect: an " +
+			"index here grows with its segment and is never full.",
+		Synonyms: []BrokerSynonym{{"log.index.size.max.bytes", "10485760"}},
+		check:    atLeast(4),
+	},
+	{
+		Name: ConfigSegmentJitter, Type: ConfigLong, Default: "0",
+		Doc: "Up to this many milliseconds, chosen at random for each segment, are taken off " +
+			"segment.ms, so that not all segments are closed at once.",
+		Synonyms: []BrokerSynonym{{"log.roll.jitter.ms", ""}, {"log.roll.jitter.hours", "0"}},
+		check:    atLeast(0),
+		store:    func(c *TopicConfig, v value) { c.SegmentJitterMs = v.num },
+	},
+	{
+		Name: ConfigSegmentMs, Type: ConfigLong, Default: "604800000",
+		Doc:      "The age at which a segment is closed, by the next append, in milliseconds.",
+		Synonyms: []BrokerSynonym{{"log.roll.ms", ""}, {"log.roll.hours", "168"}},
+		check:    atLeast(1),
+		store:    func(c *TopicConfig, v value) { c.SegmentMs = v.num },
+	},
+	{
+		Name: ConfigUncleanElection, Type: ConfigBoolean, Default: "false",
+		Doc: "Whether a replica that is not in sync may lead, at the price of lost records. Accepted " +
+			"without effect: with one node there is nobody else to elect.",
+		Synonyms: []BrokerSynonym{{ConfigUncleanElection, "false"}},
+	},
+}
