@@ -41,18 +41,22 @@ func newCursor(s *segment, at place, end Offset) (*cursor, error) {
 	}, nil
 }
 
-// next returns the header of the next batch, valid until the next call, and where it lies. ok is
-// false at the end.
+// next returns the header of the next batch, valid until the next call, and where it lies: the
+// offset is where the batch before it ends, which in a compacted segment may be below its base. ok
+// is false at the end.
 func (c *cursor) next() (h batch.Batch, at place, ok bool, err error) {
 	if c.at.offset >= c.end {
 		return nil, c.at, false, nil
 	}
 	h, err = c.read(c.at.pos)
 	if err == nil {
-		err = checkHeader(h, c.at, c.size)
+		err = checkHeader(c.seg, h, c.at, c.size)
 	}
 	if err != nil {
 		return nil, c.at, false, c.fail(err)
+	}
+	if h.BaseOffset() >= c.end { // only behind a gap
+		return nil, c.at, false, nil
 	}
 	at = c.at
 	c.at = place{offset: h.LastOffset() + 1, pos: at.pos + int64(h.Length())}
@@ -123,7 +127,7 @@ func readFull(s *segment, f vfs.LogFile, p []byte, pos int64) error {
 
 // checkHeader makes sure that the header is that of the batch expected at a place of a segment of
 // that size. It cannot check the CRC.
-func checkHeader(h batch.Batch, at place, size int64) error {
+func checkHeader(s *segment, h batch.Batch, at place, size int64) error {
 	switch n := int64(h.Length()); {
 	case h.Magic() != 2:
 		return fmt.Errorf("%w: magic is %d", batch.ErrMagic, h.Magic())
@@ -132,13 +136,10 @@ func checkHeader(h batch.Batch, at place, size int64) error {
 	case at.pos+n > size:
 		return fmt.Errorf("%w: length is %d, the segment has %d bytes left", batch.ErrShort, n,
 			size-at.pos)
-	case h.BaseOffset() != at.offset:
-		return fmt.Errorf("%w: base offset is %d, expected %d", batch.ErrCorrupt, h.BaseOffset(),
-			at.offset)
 	case h.LastOffsetDelta() < 0:
 		return fmt.Errorf("%w: last offset delta is %d", batch.ErrCorrupt, h.LastOffsetDelta())
 	}
-	return nil
+	return s.checkNext(h, at.offset)
 }
 
 // scanner reads whole batches one after the other, a block at a time.

@@ -10,8 +10,9 @@ import (
 	"github.com/chronosdb/chronosdb/log/batch"
 )
 
-// locate returns the batch of a pinned segment that holds the offset. end is the segment's end,
-// above the offset. A damaged index is rebuilt on the way; damage in the log is a CorruptError.
+// locate returns where the batch of a pinned segment lies that holds the offset or is the first one
+// above it: compaction leaves gaps. end is the segment's end, above the offset. A damaged index is
+// rebuilt on the way; damage in the log is a CorruptError.
 func (l *Log) locate(s *segment, o, end Offset) (place, error) {
 	if h := s.hint.Load(); h != nil && h.offset == o {
 		if at, ok := l.tryHint(s, *h, end); ok {
@@ -62,6 +63,9 @@ func (l *Log) locateByIndex(s *segment, o, end Offset) (place, error) {
 		case err != nil && at == from && from.pos != 0 && errors.Is(err, ErrCorrupt):
 			return place{}, fmt.Errorf("%w: %s: no batch at the entry of offset %d: %w", errBadIndex,
 				s.index.path, from.offset, err)
+		case err == nil && ok && at == from && from.pos != 0 && h.BaseOffset() != from.offset:
+			return place{}, fmt.Errorf("%w: %s: the batch at the entry of offset %d begins at %d",
+				errBadIndex, s.index.path, from.offset, h.BaseOffset())
 		case err != nil:
 			return place{}, err
 		case !ok:
@@ -125,10 +129,11 @@ func collectEntries(c *cursor, intervalBytes int64) (index, times []entry, _ Uni
 		}
 		if at.pos-indexed >= intervalBytes {
 			indexed = at.pos
-			index = append(index, entry{key: int64(at.offset), value: uint32(at.pos)})
+			index = append(index, entry{key: int64(h.BaseOffset()), value: uint32(at.pos)})
 			if maxTime > timesKey {
 				timesKey = maxTime
-				times = append(times, entry{key: int64(maxTime), value: uint32(at.offset - base)})
+				rel := uint32(h.BaseOffset() - base)
+				times = append(times, entry{key: int64(maxTime), value: rel})
 			}
 		}
 		maxTime = max(maxTime, h.MaxTimestamp())
@@ -224,7 +229,7 @@ func (l *Log) maxTimeBefore(s *segment, o Offset) (UnixMs, error) {
 // maxTimeBetween walks the headers of [from, to) and returns the greatest timestamp there, or t if
 // that is greater.
 func (l *Log) maxTimeBetween(s *segment, from, to Offset, t UnixMs) (UnixMs, error) {
-	at, err := l.locate(s, from, to)
+	at, err := l.locate(s, from, l.endOf(s))
 	if err != nil {
 		return noTime, err
 	}

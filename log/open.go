@@ -255,7 +255,7 @@ func (r *recovery) epochsFromBatches() error {
 			return err
 		}
 		for {
-			h, at, ok, err := c.next()
+			h, _, ok, err := c.next()
 			if err != nil {
 				return err
 			}
@@ -263,7 +263,7 @@ func (r *recovery) epochsFromBatches() error {
 				break
 			}
 			if e := h.LeaderEpoch(); e > r.epochs.last() {
-				r.epochs = r.epochs.with(e, at.offset)
+				r.epochs = r.epochs.with(e, h.BaseOffset())
 			}
 		}
 	}

@@ -143,14 +143,14 @@ func wholeBatches(s *segment, p []byte, at place, bound Offset) (int, Offset, er
 		b, _, err := batch.Next(p[used:])
 		if errors.Is(err, batch.ErrShort) { // cut by the limit, unless its length lies
 			if h := batch.Batch(p[used:]); len(h) >= batch.HeaderBytes {
-				if err := checkHeader(h, at, s.size.Load()); err != nil {
+				if err := checkHeader(s, h, at, s.size.Load()); err != nil {
 					return 0, at.offset, s.corrupt(at.pos, err)
 				}
 			}
 			break
 		}
 		if err == nil {
-			err = checkBatch(b, at.offset)
+			err = checkBatch(s, b, at.offset)
 		}
 		if err != nil {
 			return 0, at.offset, s.corrupt(at.pos, err)
@@ -165,14 +165,11 @@ func wholeBatches(s *segment, p []byte, at place, bound Offset) (int, Offset, er
 }
 
 // checkBatch makes sure that b is an intact batch and the one expected at an offset.
-func checkBatch(b batch.Batch, want Offset) error {
+func checkBatch(s *segment, b batch.Batch, want Offset) error {
 	if err := batch.CheckStored(b); err != nil {
 		return err
 	}
-	if b.BaseOffset() != want {
-		return fmt.Errorf("%w: base offset is %d, expected %d", batch.ErrCorrupt, b.BaseOffset(), want)
-	}
-	return nil
+	return s.checkNext(b, want)
 }
 
 // ReadWithin appends n bytes to dst, from byte pos of the batch whose base offset is base. It
@@ -209,9 +206,9 @@ func (l *Log) readWithin(dst []byte, base Offset, pos, n int) ([]byte, error) {
 		return dst, err
 	}
 	h := batch.Batch(head)
-	if at.offset != base || pos < 0 || n < 0 || pos+n > h.Length() {
+	if h.BaseOffset() != base || pos < 0 || n < 0 || pos+n > h.Length() {
 		return dst, fmt.Errorf("bytes %d to %d of a batch at offset %d; log %s has a batch of %d bytes"+
-			" at %d: %w", pos, pos+n, base, l.dir, h.Length(), at.offset, ErrOffsetOutOfRange)
+			" at %d: %w", pos, pos+n, base, l.dir, h.Length(), h.BaseOffset(), ErrOffsetOutOfRange)
 	}
 	at.pos += int64(pos)
 	return l.readAt(s, dst, at, int64(n))

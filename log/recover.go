@@ -142,7 +142,7 @@ func (r *recovery) scanSegment(s *segment, pos int64) (damage, err error) {
 		at := sc.pos
 		b, err := sc.next()
 		if err == nil {
-			err = checkBatch(b, r.next)
+			err = checkBatch(s, b, r.next)
 		}
 		switch {
 		case errors.Is(err, io.EOF):

@@ -21,10 +21,13 @@ func (l *Log) Batches(from, to Offset, fn func(b batch.Batch) error) error {
 		for at.offset < end {
 			b, err := sc.next()
 			if err == nil {
-				err = checkBatch(b, at.offset)
+				err = checkBatch(s, b, at.offset)
 			}
 			if err != nil {
 				return scanError(s, at.pos, err)
+			}
+			if b.BaseOffset() >= end { // only behind a gap
+				break
 			}
 			l.counters.readBytes.Add(int64(len(b)))
 			at = place{offset: b.LastOffset() + 1, pos: sc.pos}

@@ -25,6 +25,9 @@ type segment struct {
 	path string // of the log file
 	base Offset // first offset
 
+	// sparse says that compaction may have left gaps between the batches; set before others see it.
+	sparse bool
+
 	refs atomic.Int32 // 1 for the log and 1 for each reader; at 0 the file is closed
 	size atomic.Int64 // bytes of whole batches; stored under Log.mu
 	end  atomic.Int64 // first offset after a sealed segment; noOffset while it is active
@@ -131,6 +134,23 @@ func (s *segment) file() (vfs.LogFile, error) {
 // corrupt returns the error for damage at that byte of the log file.
 func (s *segment) corrupt(pos int64, err error) error {
 	return &CorruptError{File: s.path, Position: pos, Err: err}
+}
+
+// checkNext makes sure that a batch may come where an offset is expected: it begins there or, where
+// compaction has been, above it and within the segment. The last batch of a sealed segment always
+// ends with it.
+func (s *segment) checkNext(b batch.Batch, want Offset) error {
+	base, end := b.BaseOffset(), Offset(s.end.Load())
+	switch {
+	case base == want:
+		return nil
+	case !s.sparse || base < want:
+		return fmt.Errorf("%w: base offset is %d, expected %d", batch.ErrCorrupt, base, want)
+	case end != noOffset && b.LastOffset() >= end:
+		return fmt.Errorf("%w: offsets %d to %d reach beyond the segment, which ends at %d",
+			batch.ErrCorrupt, base, b.LastOffset(), end)
+	}
+	return nil
 }
 
 // removeFiles deletes the three files. Readers that have it pinned keep reading.

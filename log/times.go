@@ -98,7 +98,7 @@ func (l *Log) firstRecord(s *segment, at place, n int, pass func(o Offset, t Uni
 		return noOffset, noTime, false, err
 	}
 	b := batch.Batch(p)
-	if err := checkBatch(b, at.offset); err != nil {
+	if err := checkBatch(s, b, at.offset); err != nil {
 		return noOffset, noTime, false, s.corrupt(at.pos, err)
 	}
 	r, err := batch.NewReader(b, inflateBytesMax)
@@ -114,7 +114,7 @@ func (l *Log) firstRecord(s *segment, at place, n int, pass func(o Offset, t Uni
 		if !ok {
 			return noOffset, noTime, false, nil
 		}
-		o, t := at.offset+Offset(rec.OffsetDelta), b.Timestamp(rec)
+		o, t := b.BaseOffset()+Offset(rec.OffsetDelta), b.Timestamp(rec)
 		if pass(o, t) {
 			return o, t, true, nil
 		}
@@ -159,6 +159,31 @@ func (l *Log) maxTimestamp(bound Offset) (Offset, UnixMs, bool, error) {
 	}
 	if from == noOffset {
 		return best.offset, best.at, true, nil
+	}
+	o, t, ok, err := l.maxRecord(from, best.at, bound)
+	if err != nil || ok {
+		return o, t, ok, err
+	}
+	return l.maxOfRecords(start, bound)
+}
+
+// maxOfRecords is maxTimestamp by all headers. It is for a log whose greatest timestamp belongs to
+// a batch that compaction has emptied.
+func (l *Log) maxOfRecords(start, bound Offset) (Offset, UnixMs, bool, error) {
+	best, next, err := l.maxOfFirst(start)
+	if err != nil {
+		return noOffset, noTime, false, err
+	}
+	from := noOffset // base of the batch that has a greater one
+	err = l.Headers(next, bound, func(h batch.Batch, _ int) error {
+		t := max(h.MaxTimestamp(), noTime)
+		if h.Count() > 0 && (t > best.at || (best.offset == noOffset && from == noOffset)) {
+			best.at, from = t, h.BaseOffset()
+		}
+		return nil
+	})
+	if err != nil || from == noOffset {
+		return best.offset, best.at, best.offset != noOffset, err
 	}
 	return l.maxRecord(from, best.at, bound)
 }
@@ -255,7 +280,7 @@ func (l *Log) maxRecord(from Offset, t UnixMs, bound Offset) (Offset, UnixMs, bo
 		if err != nil || !ok {
 			return noOffset, noTime, false, err
 		}
-		if max(h.MaxTimestamp(), noTime) >= t {
+		if max(h.MaxTimestamp(), noTime) >= t && h.Count() > 0 {
 			best, err := l.bestRecord(s, at, h.Length(), from)
 			return best.offset, best.at, best.offset != noOffset, err
 		}
