@@ -2,6 +2,7 @@ package log
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -104,7 +105,20 @@ func (l *Log) mustRollLocked(s span, n int) bool {
 		return true // a time index entry holds the offset in 32 bits
 	}
 	first := active.tail.firstTime
-	return first >= 0 && s.maxTime >= 0 && int64(s.maxTime-first) >= l.mu.segmentMs
+	return first >= 0 && s.maxTime >= 0 &&
+		int64(s.maxTime-first) >= l.mu.segmentMs-l.jitterLocked(active)
+}
+
+// jitterLocked is what is taken off the age at which a segment is sealed. It is as good as random,
+// but the same each time for a segment, so that a restart decides as before.
+func (l *Log) jitterLocked(s *segment) int64 {
+	most := min(l.mu.jitterMs, l.mu.segmentMs)
+	if most == 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s.path)) // It cannot fail.
+	return int64(h.Sum64() % uint64(most))
 }
 
 // Roll seals the active segment and begins a new one. An empty segment stays the active one.
@@ -182,7 +196,7 @@ func (l *Log) writeLocked(p []byte, end Offset) error {
 	pos := size
 	for rest := p; len(rest) > 0; {
 		b := batch.Batch(rest[:batch.Batch(rest).Length()])
-		if err := active.observeLocked(b, pos, l.o.IndexIntervalBytes); err != nil {
+		if err := active.observeLocked(b, pos, l.mu.indexBytes); err != nil {
 			return l.failLocked(err)
 		}
 		pos += int64(len(b))

@@ -37,6 +37,8 @@ type Log struct {
 		sync.Mutex
 		segmentBytes int64
 		segmentMs    int64
+		jitterMs     int64      // see SetTopicPacing
+		indexBytes   int64      // how much log lies between two new index entries
 		dirty        []*segment // written since the last flush, oldest first
 		dirDirty     bool       // a segment's name is not durable yet
 		failed       error      // the first write or sync error; final
@@ -85,6 +87,16 @@ func (l *Log) SetTopicLimits(segmentBytes, segmentMs int64) {
 	if segmentMs > 0 {
 		l.mu.segmentMs = segmentMs
 	}
+}
+
+// SetTopicPacing changes, from the next append on, how much is taken off the age at which a segment
+// is sealed, at most, and how much log lies between two new index entries. More than
+// Options.IndexIntervalBytes counts as that: an index with larger gaps is taken for a damaged one.
+func (l *Log) SetTopicPacing(jitterMs, indexIntervalBytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.jitterMs = max(jitterMs, 0)
+	l.mu.indexBytes = min(max(indexIntervalBytes, 1), l.o.IndexIntervalBytes)
 }
 
 // Close makes everything durable, moves the recovery point to the end and closes the files, so

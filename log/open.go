@@ -21,6 +21,7 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	l := &Log{dir: dir, o: o}
 	l.mu.segmentBytes, l.mu.segmentMs = o.SegmentBytes, o.SegmentMs
+	l.mu.indexBytes = o.IndexIntervalBytes
 	l.set.Store(&segmentSet{})
 	l.epochs.Store(&epochs{})
 	r := &recovery{l: l}

@@ -20,6 +20,9 @@ import (
 type AppendOptions struct {
 	// Origin is the connection that the batch came from; it orders producers without an id.
 	Origin *Origin
+	// AllReplicas says that the batch is to be refused if fewer replicas than min.insync.replicas
+	// would get it (acks=all).
+	AllReplicas bool
 }
 
 // Append takes one batch from a producer: it is checked by the topic's rules, judged by the
@@ -30,19 +33,28 @@ type AppendOptions struct {
 // It blocks only at the gate, for a producer that changes logs, until ctx ends. raw is stamped in
 // place and may be used again once Append has returned.
 //
-// Errors: those of batch.CheckFromClient and timer.Stage, ErrInvalidTimestamp,
-// ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrStorage, ErrClosed, *OfflineError, ctx's.
+// Errors: those of batch.CheckFromClient and timer.Stage, ErrInvalidTimestamp, *KeylessError,
+// ErrNotEnoughReplicas, ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrStorage, ErrClosed,
+// *OfflineError, ctx's.
 func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions) (*Ack, error) {
 	cfg := p.config.Load()
+	if o.AllReplicas && cfg.MinInsyncReplicas > insyncReplicas {
+		return nil, fmt.Errorf("%w: The size of the current ISR : %d is insufficient to satisfy the "+
+			"min.isr requirement of %d for partition %s", ErrNotEnoughReplicas, insyncReplicas,
+			cfg.MinInsyncReplicas, p.Name())
+	}
 	if err := batch.CheckFromClient(raw, maxBatchBytes(cfg)); err != nil {
 		return nil, err
 	}
 	now := clock.ToMs(p.deps.o.Clock.Now())
 	kind, from, to := visible, raw.BaseTimestamp(), raw.MaxTimestamp()
-	if cfg.ScheduleEnable {
+	if cfg.ScheduleEnable || cfg.CleanupCompact {
 		summary, err := p.walk(raw)
 		if err != nil {
 			return nil, err
+		}
+		if summary.NullKeys > 0 && cfg.CleanupCompact {
+			return nil, p.keyless(raw, summary)
 		}
 		from, to = summary.MinTimestamp, summary.MaxTimestamp
 		if to != raw.MaxTimestamp() {
@@ -50,7 +62,7 @@ func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions
 			raw.SetMaxTimestamp(to)
 			raw.SealCRC()
 		}
-		if summary.Control > 0 {
+		if summary.Control > 0 && cfg.ScheduleEnable {
 			kind = staging
 		}
 	}
@@ -67,6 +79,9 @@ func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions
 	}
 	return p.appendProduced(ctx, raw, produced{kind: kind, origin: o.Origin, cfg: cfg})
 }
+
+// insyncReplicas is how many replicas a partition of a single node has.
+const insyncReplicas = 1
 
 // produced is a checked batch on its way to a log.
 type produced struct {
@@ -115,14 +130,35 @@ func (p *Partition) walk(b batch.Batch) (batch.ControlSummary, error) {
 	return batch.WalkControl(b, inflatedBatchBytesMax)
 }
 
+// keyless finds the records without a key, for the answer.
+func (p *Partition) keyless(b batch.Batch, sum batch.ControlSummary) error {
+	e := &KeylessError{Partition: p.Name(), Count: sum.NullKeys}
+	defer p.inflate(b)()
+	r, err := batch.NewReader(b, inflatedBatchBytesMax)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for len(e.Records) < min(sum.NullKeys, keylessRecordsMax) {
+		rec, ok, err := r.Next()
+		if err != nil || !ok {
+			return errors.Join(e, err)
+		}
+		if rec.Key == nil {
+			e.Records = append(e.Records, r.Index())
+		}
+	}
+	return e
+}
+
 // recompress applies compression.type to a batch for the partition log.
 func (p *Partition) recompress(b batch.Batch, cfg *metadata.TopicConfig) (batch.Batch, error) {
-	codec, fixed := cfg.Codec()
+	codec, level, fixed := cfg.Codec()
 	if !fixed || codec == b.Codec() {
 		return b, nil
 	}
 	defer p.inflate(b)()
-	again, err := batch.Recompress(b, codec, inflatedBatchBytesMax)
+	again, err := batch.RecompressLevel(b, codec, level, inflatedBatchBytesMax)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,10 @@ var (
 	ErrFencedLeaderEpoch = errors.New("leader epoch is older than the partition's")
 	// ErrUnknownLeaderEpoch means that the client knows a newer leader epoch than this node.
 	ErrUnknownLeaderEpoch = errors.New("leader epoch is newer than the partition's")
+	// ErrNotEnoughReplicas means that fewer replicas are in sync than the topic wants.
+	ErrNotEnoughReplicas = errors.New("not enough in-sync replicas")
+	// ErrKeyless is wrapped by KeylessError.
+	ErrKeyless = errors.New("record without a key in a compacted topic")
 	// ErrStorage means that the disk refused a write in a way that may pass, such as being full.
 	// The batch was cut off again and may be sent again.
 	ErrStorage = errors.New("storage cannot take the batch now")
@@ -47,3 +51,29 @@ func (e *OfflineError) Error() string {
 
 // Unwrap gives both the sentinel and the cause.
 func (e *OfflineError) Unwrap() []error { return []error{ErrOffline, e.Err} }
+
+// keylessRecordsMax bounds the records that a KeylessError names: a request of small records has
+// millions, and each is answered with a sentence.
+const keylessRecordsMax = 100
+
+// KeylessError refuses a batch with records that compaction could not tell apart.
+type KeylessError struct {
+	Partition string
+	Count     int   // how many records have no key
+	Records   []int // the indexes in their batch of the first of them
+}
+
+// Error says how many records are refused, and why, in the words of Kafka's LogValidator.
+func (e *KeylessError) Error() string {
+	return fmt.Sprintf("One or more records have been rejected due to %d record errors in total: %s",
+		e.Count, e.Sentence())
+}
+
+// Sentence is what is wrong with each of the records.
+func (e *KeylessError) Sentence() string {
+	return "Compacted topic cannot accept message without key in topic partition " +
+		e.Partition + "."
+}
+
+// Unwrap gives the sentinel.
+func (e *KeylessError) Unwrap() error { return ErrKeyless }

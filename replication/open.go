@@ -88,7 +88,7 @@ func (p *Partition) openLog(kind logKind, r *windowReplay) (*log.Log, error) {
 	first := batch.Offset(math.MaxInt64) // the first offset that Open itself has shown
 	l, err := log.Open(dir, log.Options{
 		FS: p.deps.o.FS, Clock: p.deps.o.Clock, Logger: p.logger(),
-		SegmentBytes: cfg.SegmentBytes, SegmentMs: cfg.SegmentMs,
+		SegmentBytes: cfg.SegmentBytes, SegmentMs: segmentMs(cfg),
 		OnRecover: func(b batch.Batch) error {
 			first = min(first, b.BaseOffset())
 			p.replayed(kind, b, r)
@@ -98,6 +98,7 @@ func (p *Partition) openLog(kind logKind, r *windowReplay) (*log.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log of partition %s: %w", p.Name(), err)
 	}
+	setLimits(l, cfg)
 	if err := p.catchUp(kind, l, first, r); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -193,7 +194,7 @@ func (p *Partition) openStage(l *log.Log) (*stage, error) {
 		Sink:   sink{p},
 		TickMs: o.TickMs, WheelSlots: o.WheelSize,
 		MaxBatchBytes:  func() int { return int(p.config.Load().MaxMessageBytes) },
-		Codec:          func() (batch.Codec, bool) { return p.config.Load().Codec() },
+		Codec:          func() (batch.Codec, batch.Level, bool) { return p.config.Load().Codec() },
 		LastDeliveryMs: p.mu.lastDeliveryMs,
 		OnNowDone:      p.nowDone,
 		OnFailure:      p.scheduleFailed,

@@ -113,11 +113,26 @@ func (p *Partition) setConfig(c metadata.TopicConfig) {
 	}
 	p.config.Store(&c)
 	if p.log != nil {
-		p.log.SetTopicLimits(c.SegmentBytes, c.SegmentMs)
+		setLimits(p.log, &c)
 	}
 	if s := p.stage.Load(); s != nil {
-		s.log.SetTopicLimits(c.SegmentBytes, c.SegmentMs)
+		setLimits(s.log, &c)
 	}
+}
+
+// setLimits tells a log when its segments are full.
+func setLimits(l *log.Log, c *metadata.TopicConfig) {
+	l.SetTopicLimits(c.SegmentBytes, segmentMs(c))
+	l.SetTopicPacing(c.SegmentJitterMs, c.IndexIntervalBytes)
+}
+
+// segmentMs is the age at which a segment is closed. Compaction does not touch the active segment,
+// so max.compaction.lag.ms bounds it too (LogConfig.maxSegmentMs).
+func segmentMs(c *metadata.TopicConfig) int64 {
+	if c.CleanupCompact {
+		return min(c.SegmentMs, c.MaxCompactionLagMs)
+	}
+	return c.SegmentMs
 }
 
 // marks reads the marks; each moves forward only, so an old value is a safe one.

@@ -53,6 +53,7 @@ func (m *Manager) CreateTopic(spec TopicSpec, validateOnly bool) (*metadata.Topi
 	if err != nil {
 		return nil, err
 	}
+	warnIgnored(m, spec.Name, spec.Configs)
 	// A leader's first epoch is the one it would have had if the topic had been there at its start.
 	slots := make([]slot, len(r.Topic.Partitions))
 	for i := range slots {
@@ -134,12 +135,40 @@ func (m *Manager) makeFolders(id metadata.TopicID, partitions int) error {
 // SetConfigs changes configs of a topic, from the next append or check on. A nil value returns a
 // config to its default. What is pending already keeps the due time that it was accepted with.
 func (m *Manager) SetConfigs(id metadata.TopicID, set map[string]*string) error {
+	return m.ChangeConfigs(id, func(map[string]string) (map[string]*string, error) {
+		return set, nil
+	}, false)
+}
+
+// ConfigChange says, from the configs that a topic sets, which of them to set to what; a nil value
+// returns one to its default. It must not keep or change the map.
+type ConfigChange func(now map[string]string) (map[string]*string, error)
+
+// ChangeConfigs is SetConfigs with a change that depends on what is set, which nobody else changes
+// meanwhile. With validateOnly it says what would happen and changes nothing.
+func (m *Manager) ChangeConfigs(
+	id metadata.TopicID, change ConfigChange, validateOnly bool,
+) error {
 	m.admin.Lock()
 	defer m.admin.Unlock()
-	r, err := m.propose(metadata.Command{SetConfigs: &metadata.SetConfigs{ID: id, Set: set}})
+	t := m.store.Image().TopicByID(id)
+	if t == nil {
+		return fmt.Errorf("%w: %s", metadata.ErrUnknownTopicID, id)
+	}
+	set, err := change(t.Configs)
 	if err != nil {
 		return err
 	}
+	c := metadata.Command{SetConfigs: &metadata.SetConfigs{ID: id, Set: set}}
+	if validateOnly {
+		_, _, err := metadata.Apply(m.store.Image(), c)
+		return err
+	}
+	r, err := m.propose(c)
+	if err != nil {
+		return err
+	}
+	warnIgnored(m, t.Name, set)
 	for i := range r.Topic.Partitions {
 		if p, err := m.Partition(id, int32(i)); err == nil {
 			p.setConfig(r.Topic.Config)
@@ -147,6 +176,15 @@ func (m *Manager) SetConfigs(id metadata.TopicID, set map[string]*string) error 
 	}
 	m.image.Store(m.store.Image())
 	return nil
+}
+
+// warnIgnored tells the operator of configs that have no meaning any more. They are accepted, so
+// that tools which still send them go on working.
+func warnIgnored[V any](m *Manager, topic string, set map[string]V) {
+	for _, name := range metadata.IgnoredConfigs(set) {
+		m.o.Logger.Warn("this topic config was removed in Kafka 4.0 and is ignored",
+			zap.String("topic", topic), zap.String("config", name))
+	}
 }
 
 // DeleteTopic deletes a topic with everything that is stored or pending in it.

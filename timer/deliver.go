@@ -27,11 +27,11 @@ func (s *Schedule) deliver() (worked bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	codec, ok := s.o.Codec()
+	codec, level, ok := s.o.Codec()
 	if !ok {
-		codec = t.build.codec
+		codec, level = t.build.codec, 0
 	}
-	b, err := t.build.build(codec)
+	b, err := t.build.build(codec, level)
 	if err != nil {
 		return false, err
 	}

@@ -139,7 +139,7 @@ func appendText(dst []byte, s string) []byte {
 }
 
 // build returns the batch, compressed with codec. It is valid until the next reset or build.
-func (d *delivery) build(codec batch.Codec) (batch.Batch, error) {
+func (d *delivery) build(codec batch.Codec, level batch.Level) (batch.Batch, error) {
 	f := frame{
 		attributes:    batch.AttrMark,
 		count:         d.count,
@@ -148,7 +148,8 @@ func (d *delivery) build(codec batch.Codec) (batch.Batch, error) {
 	}
 	p := d.buf
 	if codec != batch.None {
-		packed, err := batch.Compress(beginBatch(d.packed[:0]), codec, d.buf[batch.HeaderBytes:])
+		packed, err := batch.CompressLevel(beginBatch(d.packed[:0]), codec, level,
+			d.buf[batch.HeaderBytes:])
 		if err != nil {
 			return nil, fmt.Errorf("compress a delivery with %s: %w", codec, err)
 		}

@@ -21,7 +21,7 @@ func delivered(t testing.TB, b batch.Batch, entries []Entry, now UnixMs) batch.B
 			t.Fatalf("add: %v %v", ok, err)
 		}
 	}
-	out, err := d.build(batch.None)
+	out, err := d.build(batch.None, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestDeliveryCompressesAndIsReadBack(t *testing.T) {
 		if d.codec != c {
 			t.Fatalf("codec of the source %s, want %s", d.codec, c)
 		}
-		out, err := d.build(d.codec)
+		out, err := d.build(d.codec, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestADeliveryFillsUpAndALargeRecordTravelsAlone(t *testing.T) {
 	if !add(0) || !add(1) || add(2) {
 		t.Fatal("two records fit, the third does not")
 	}
-	out, err := d.build(batch.None)
+	out, err := d.build(batch.None, 0)
 	if err != nil || out.Count() != 2 || batch.CheckStored(out) != nil {
 		t.Fatalf("%d records, %v %v", out.Count(), err, batch.CheckStored(out))
 	}

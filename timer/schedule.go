@@ -56,11 +56,12 @@ type Options struct {
 	Clock     clock.Clock
 	Sink      Sink
 
-	TickMs        int                        // wakes are rounded up to multiples of it; default 1
-	WheelSlots    int                        // ticks that the wheel spans; default 65,536
-	NearMax       int                        // most entries in memory; default 262,144
-	MaxBatchBytes func() int                 // largest delivery; at most 1 MiB, the default
-	Codec         func() (batch.Codec, bool) // the topic's compression.type; false: as produced
+	TickMs        int        // wakes are rounded up to multiples of it; default 1
+	WheelSlots    int        // ticks that the wheel spans; default 65,536
+	NearMax       int        // most entries in memory; default 262,144
+	MaxBatchBytes func() int // largest delivery; at most 1 MiB, the default
+	// Codec is the topic's compression.type with its level; false: as produced.
+	Codec func() (batch.Codec, batch.Level, bool)
 
 	LastDeliveryMs UnixMs // greatest timestamp of a delivery so far: the next is not below it
 
@@ -90,7 +91,7 @@ func (o *Options) EnsureDefaults() {
 		o.MaxBatchBytes = func() int { return MaxBatchBytesDefault }
 	}
 	if o.Codec == nil {
-		o.Codec = func() (batch.Codec, bool) { return batch.None, false }
+		o.Codec = func() (batch.Codec, batch.Level, bool) { return batch.None, 0, false }
 	}
 	if o.OnNowDone == nil {
 		o.OnNowDone = func(Offset, Offset) {}

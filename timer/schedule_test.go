@@ -113,15 +113,15 @@ func TestClockSteppedBackJustBeforeTheAppend(t *testing.T) {
 	w.idle()
 	w.advance(100)
 	w.opts.Codec = nil
-	w.s.o.Codec = func() (batch.Codec, bool) {
+	w.s.o.Codec = func() (batch.Codec, batch.Level, bool) {
 		w.clock.Set((testNow + 99).Time())
-		return batch.None, true
+		return batch.None, 0, true
 	}
 	w.idle()
 	if got := w.delivered(); len(got) != 0 || w.s.Stats().HeldBack != 1 {
 		t.Fatalf("delivered %v, held back %d", got, w.s.Stats().HeldBack)
 	}
-	w.s.o.Codec = func() (batch.Codec, bool) { return batch.None, true }
+	w.s.o.Codec = func() (batch.Codec, batch.Level, bool) { return batch.None, 0, true }
 	w.advance(1)
 	w.idle()
 	w.check()

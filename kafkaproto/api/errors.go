@@ -83,6 +83,8 @@ var mappings = []mapping{
 	{replication.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{replication.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{replication.ErrInvalidTimestamp, kerr.InvalidTimestamp},
+	{replication.ErrKeyless, kerr.InvalidRecord},
+	{replication.ErrNotEnoughReplicas, kerr.NotEnoughReplicas},
 	{replication.ErrUnknownPartition, kerr.UnknownTopicOrPartition},
 	{replication.ErrFencedLeaderEpoch, kerr.FencedLeaderEpoch},
 	{replication.ErrUnknownLeaderEpoch, kerr.UnknownLeaderEpoch},

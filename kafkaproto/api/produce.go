@@ -48,12 +48,12 @@ func (s *Service) produce(c *call, r *kmsg.ProduceRequest) (Reply, error) {
 		for j := range t.Partitions {
 			ack, err := Ack(nil), topicErr
 			if err == nil {
-				ack, err = s.append(c, topic, &t.Partitions[j])
+				ack, err = s.append(c, r.Acks, topic, &t.Partitions[j])
 			}
 			p.add(place{i, j}, t.Partitions[j].Partition, ack)
 			if err != nil {
 				failed = err
-				s.refuseProduce(&p.response, place{i, j}, err)
+				p.refuse(place{i, j}, err)
 			}
 		}
 	}
@@ -103,6 +103,9 @@ func findTopic(
 	return nil, fmt.Errorf("%w: topic %q", errUnknownTopic, name)
 }
 
+// acksAll asks for the acknowledgement of all in-sync replicas.
+const acksAll = -1
+
 // checkProduce judges what concerns every partition of a request.
 func checkProduce(r *kmsg.ProduceRequest) error {
 	if r.Acks < -1 || r.Acks > 1 {
@@ -128,7 +131,7 @@ const (
 )
 
 func (s *Service) append(
-	c *call, topic *metadata.Topic, p *kmsg.ProduceRequestTopicPartition,
+	c *call, acks int16, topic *metadata.Topic, p *kmsg.ProduceRequestTopicPartition,
 ) (Ack, error) {
 	if len(p.Records) == 0 {
 		return nil, fmt.Errorf("%w: a partition without a batch", errInvalidRecord)
@@ -141,7 +144,9 @@ func (s *Service) append(
 	if err != nil {
 		return nil, err
 	}
-	return partition.Append(c.ctx, raw, replication.AppendOptions{Origin: c.session.origin})
+	return partition.Append(c.ctx, raw, replication.AppendOptions{
+		Origin: c.session.origin, AllReplicas: acks == acksAll,
+	})
 }
 
 // place is where a partition stands in a request and in its response.
@@ -153,6 +158,8 @@ type produceReply struct {
 	response kmsg.ProduceResponse
 	acks     []placedAck
 	timeout  time.Duration
+	// recordErrors counts the records that the response names.
+	recordErrors int
 }
 
 type placedAck struct {
@@ -175,18 +182,13 @@ func (p *produceReply) at(at place) *kmsg.ProduceResponseTopicPartition {
 	return &p.response.Topics[at.topic].Partitions[at.partition]
 }
 
-// refuseProduce fills in an error for one partition.
-func (s *Service) refuseProduce(r *kmsg.ProduceResponse, at place, err error) {
+// refuse fills in an error for one partition.
+func (p *produceReply) refuse(at place, err error) {
+	s, r := p.s, &p.response
 	topic := &r.Topics[at.topic]
 	out := &topic.Partitions[at.partition]
 	out.ErrorCode, out.ErrorMessage = codeOf(err), textOf(err)
-	var record *batch.RecordError
-	if errors.As(err, &record) && out.ErrorCode == kerr.InvalidRecord.Code {
-		e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
-		e.RelativeOffset = int32(record.Index)
-		e.ErrorMessage = kmsg.StringPtr(record.Err.Error())
-		out.ErrorRecords = append(out.ErrorRecords, e)
-	}
+	p.addRecordErrors(out, err)
 	if out.ErrorCode == kerr.NotLeaderForPartition.Code && len(r.Brokers) == 0 {
 		b := kmsg.NewProduceResponseBroker()
 		b.NodeID, b.Host, b.Port = s.o.Replicas.NodeID(), s.o.AdvertisedHost, s.o.AdvertisedPort
@@ -195,6 +197,34 @@ func (s *Service) refuseProduce(r *kmsg.ProduceResponse, at place, err error) {
 	if out.ErrorCode == kerr.NotLeaderForPartition.Code {
 		meta := partitionMeta(s.o.Replicas.Image(), topic.Topic, topic.TopicID, out.Partition)
 		out.CurrentLeader.LeaderID, out.CurrentLeader.LeaderEpoch = meta.Leader, int32(meta.LeaderEpoch)
+	}
+}
+
+// recordErrorsMax bounds the records that one response names: a small request may have millions to
+// be refused. Clients take those that are not named for victims of the others in their batch.
+const recordErrorsMax = 1000
+
+// addRecordErrors names the records that a batch was refused for.
+func (p *produceReply) addRecordErrors(out *kmsg.ProduceResponseTopicPartition, err error) {
+	add := func(index int, sentence string) {
+		if p.recordErrors == recordErrorsMax {
+			return
+		}
+		p.recordErrors++
+		e := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+		e.RelativeOffset = int32(index)
+		e.ErrorMessage = &sentence
+		out.ErrorRecords = append(out.ErrorRecords, e)
+	}
+	var record *batch.RecordError
+	if errors.As(err, &record) && out.ErrorCode == kerr.InvalidRecord.Code {
+		add(record.Index, record.Err.Error())
+	}
+	var keyless *replication.KeylessError
+	if errors.As(err, &keyless) {
+		for _, index := range keyless.Records {
+			add(index, keyless.Sentence())
+		}
 	}
 }
 
@@ -276,7 +306,7 @@ func (p *produceReply) wait(w *Waiter) error {
 func (p *produceReply) answered(a placedAck) {
 	result, err := a.ack.Result()
 	if err != nil {
-		p.s.refuseProduce(&p.response, a.place, err)
+		p.refuse(a.place, err)
 		return
 	}
 	out := p.at(a.place)

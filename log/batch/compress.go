@@ -4,21 +4,31 @@ import (
 	"fmt"
 )
 
+// Level is how hard a codec works, in the codec's own numbers: gzip 1 to 9, lz4 from 1
+// (as its HC mode counts), zstd up to 22. The zero Level is the codec's default; what a
+// codec does not have is taken for the nearest that it has. Snappy has none.
+type Level int
+
 // Compress appends src, compressed by c, to dst. It writes what every Kafka client
 // reads: gzip, snappy in xerial framing, lz4 frames, zstd frames. The error is an
 // ErrInvalid for an unknown codec.
 func Compress(dst []byte, c Codec, src []byte) ([]byte, error) {
+	return CompressLevel(dst, c, 0, src)
+}
+
+// CompressLevel is Compress at a level.
+func CompressLevel(dst []byte, c Codec, level Level, src []byte) ([]byte, error) {
 	switch c {
 	case None:
 		return append(dst, src...), nil
 	case Gzip:
-		return compressGzip(dst, src)
+		return compressGzip(dst, src, level)
 	case Snappy:
 		return compressSnappy(dst, src), nil
 	case Lz4:
-		return compressLz4(dst, src)
+		return compressLz4(dst, src, level)
 	case Zstd:
-		return compressZstd(dst, src)
+		return compressZstd(dst, src, level)
 	default:
 		return nil, invalid("codec is %d; the known ones are 0 to %d", c, Zstd)
 	}
@@ -57,6 +67,11 @@ func Decompress(dst []byte, c Codec, src []byte, limit int) ([]byte, error) {
 //
 // Errors: ErrBomb, ErrBadCompression, ErrTooLarge, ErrInvalid for an unknown codec.
 func Recompress(b Batch, c Codec, limit int) (Batch, error) {
+	return RecompressLevel(b, c, 0, limit)
+}
+
+// RecompressLevel is Recompress at a level.
+func RecompressLevel(b Batch, c Codec, level Level, limit int) (Batch, error) {
 	if b.Codec() == c {
 		return b, nil
 	}
@@ -73,7 +88,7 @@ func Recompress(b Batch, c Codec, limit int) (Batch, error) {
 	}
 	dst := make([]byte, HeaderBytes, HeaderBytes+len(records))
 	copy(dst, b[:HeaderBytes])
-	dst, err := Compress(dst, c, records)
+	dst, err := CompressLevel(dst, c, level, records)
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,40 @@ func TestCodecsRoundTrip(t *testing.T) {
 	}
 }
 
+// TestLevels compresses with every level, and with numbers that no codec has: what comes out can be
+// read, and a high level takes less room than a low one.
+func TestLevels(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var src []byte
+	for len(src) < 300_000 {
+		src = fmt.Appendf(src, "user-%d clicked on item-%d at %d; ", rng.IntN(500), rng.IntN(5000), len(src))
+	}
+	for _, c := range []struct {
+		codec     Codec
+		low, high Level
+	}{{Gzip, 1, 9}, {Lz4, 1, 17}, {Zstd, -131072, 22}} {
+		size := map[Level]int{}
+		for _, level := range []Level{-131072, -1, 0, 1, 2, 3, 6, 9, 10, 17, 22, 1 << 40} {
+			packed, err := CompressLevel(nil, c.codec, level, src)
+			if err != nil {
+				t.Fatalf("%s at level %d: %v", c.codec, level, err)
+			}
+			got, err := Decompress(nil, c.codec, packed, len(src))
+			if err != nil || !bytes.Equal(got, src) {
+				t.Fatalf("%s at level %d: %v, %d bytes of %d", c.codec, level, err, len(got), len(src))
+			}
+			size[level] = len(packed)
+		}
+		if size[c.high] >= size[c.low] {
+			t.Errorf("%s: level %d gives %d bytes, level %d %d", c.codec, c.low, size[c.low], c.high, size[c.high])
+		}
+		plain, err := Compress(nil, c.codec, src)
+		if err != nil || len(plain) != size[0] {
+			t.Errorf("%s: no level gives %d bytes, level 0 %d", c.codec, len(plain), size[0])
+		}
+	}
+}
+
 // TestCodecsAgreeWithFranzGo exchanges compressed bytes with the client, both ways.
 func TestCodecsAgreeWithFranzGo(t *testing.T) {
 	theirs := map[Codec]kgo.CompressionCodec{

@@ -10,9 +10,10 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipWriters and gzipReaders keep the codecs' state, 800 KiB and 40 KiB each.
+// gzipWriters and gzipReaders keep the codecs' state, 800 KiB and 40 KiB each. Writers
+// are kept by level.
 var (
-	gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+	gzipWriters [gzip.BestCompression + 1]sync.Pool
 	gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
 )
 
@@ -25,10 +26,21 @@ func (w *appendWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func compressGzip(dst, src []byte) ([]byte, error) {
+func compressGzip(dst, src []byte, level Level) ([]byte, error) {
 	w := appendWriter{dst}
-	zw := gzipWriters.Get().(*gzip.Writer)
-	defer gzipWriters.Put(zw)
+	level = min(max(level, 0), gzip.BestCompression)
+	pool := &gzipWriters[level]
+	zw, _ := pool.Get().(*gzip.Writer)
+	if zw == nil {
+		if level == 0 {
+			level = gzip.DefaultCompression
+		}
+		var err error
+		if zw, err = gzip.NewWriterLevel(nil, int(level)); err != nil {
+			return nil, badCompression(Gzip, "%v", err)
+		}
+	}
+	defer pool.Put(zw)
 	zw.Reset(&w)
 	if _, err := zw.Write(src); err != nil {
 		return nil, badCompression(Gzip, "%v", err)

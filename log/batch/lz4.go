@@ -35,12 +35,36 @@ const (
 	lz4WriteHeader     = "\x04\x22\x4d\x18\x60\x40\x82" // Independent blocks of 64 KiB.
 )
 
-// lz4Compressors keep a hash table of 128 KiB each.
-var lz4Compressors = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+// lz4Compressors keep a hash table of 128 KiB each, lz4HCCompressors tables of 512 KiB.
+var (
+	lz4Compressors   = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+	lz4HCCompressors = sync.Pool{New: func() any { return new(lz4.CompressorHC) }}
+)
 
-func compressLz4(dst, src []byte) ([]byte, error) {
-	c := lz4Compressors.Get().(*lz4.Compressor)
-	defer lz4Compressors.Put(c)
+// lz4Levels are the depths of search of the HC mode, by level.
+var lz4Levels = [...]lz4.CompressionLevel{
+	lz4.Fast, lz4.Level1, lz4.Level2, lz4.Level3, lz4.Level4, lz4.Level5, lz4.Level6, lz4.Level7,
+	lz4.Level8, lz4.Level9,
+}
+
+// lz4Compressor compresses one block.
+type lz4Compressor interface {
+	CompressBlock(src, dst []byte) (int, error)
+}
+
+func compressLz4(dst, src []byte, level Level) ([]byte, error) {
+	if level <= 0 {
+		c := lz4Compressors.Get().(*lz4.Compressor)
+		defer lz4Compressors.Put(c)
+		return compressLz4With(c, dst, src)
+	}
+	c := lz4HCCompressors.Get().(*lz4.CompressorHC)
+	defer lz4HCCompressors.Put(c)
+	c.Level = lz4Levels[min(int(level), len(lz4Levels)-1)]
+	return compressLz4With(c, dst, src)
+}
+
+func compressLz4With(c lz4Compressor, dst, src []byte) ([]byte, error) {
 	dst = append(dst, lz4WriteHeader...)
 	for len(src) > 0 {
 		block := src[:min(len(src), lz4WriteBlockBytes)]

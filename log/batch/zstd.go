@@ -21,14 +21,17 @@ const (
 	zstdSlackBytes = 16
 )
 
-// The options are constant and valid, so the constructors cannot fail; a nil codec
-// from a pool is turned into an error all the same.
+// zstdEncoders are kept by the encoder's own level, of which there are four.
+var zstdEncoders [zstd.SpeedBestCompression + 1]sync.Pool
+
+func newZstdEncoder(level zstd.EncoderLevel) (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
+		zstd.WithWindowSize(zstdWindowBytes), zstd.WithEncoderCRC(false), zstd.WithEncoderLevel(level))
+}
+
+// The options are constant and valid, so the constructor cannot fail; a nil decoder
+// from the pool is turned into an error all the same.
 var (
-	zstdEncoders = sync.Pool{New: func() any {
-		e, _ := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
-			zstd.WithWindowSize(zstdWindowBytes), zstd.WithEncoderCRC(false))
-		return e
-	}}
 	zstdDecoders = sync.Pool{New: func() any {
 		d, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
 			zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(zstdMaxWindowBytes))
@@ -36,12 +39,20 @@ var (
 	}}
 )
 
-func compressZstd(dst, src []byte) ([]byte, error) {
-	e, _ := zstdEncoders.Get().(*zstd.Encoder)
-	if e == nil {
-		return nil, badCompression(Zstd, "there is no encoder")
+func compressZstd(dst, src []byte, level Level) ([]byte, error) {
+	speed := zstd.SpeedDefault
+	if level != 0 {
+		speed = zstd.EncoderLevelFromZstd(int(level))
 	}
-	defer zstdEncoders.Put(e)
+	pool := &zstdEncoders[speed]
+	e, _ := pool.Get().(*zstd.Encoder)
+	if e == nil {
+		var err error
+		if e, err = newZstdEncoder(speed); err != nil {
+			return nil, badCompression(Zstd, "%v", err)
+		}
+	}
+	defer pool.Put(e)
 	return e.EncodeAll(src, dst), nil
 }
 

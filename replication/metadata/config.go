@@ -19,7 +19,6 @@ type TopicConfig struct {
 	SegmentMs          int64 // a segment is closed when its first record is this old
 	SegmentJitterMs    int64 // up to this much is taken off SegmentMs, at random
 	IndexIntervalBytes int64 // how much log lies between two entries of a segment's index
-	Preallocate        bool  // space for a whole segment is reserved when it is begun
 	FileDeleteDelayMs  int64 // how long a deleted segment's file stays
 
 	MaxMessageBytes      int64  // largest batch that a producer may send
@@ -102,21 +101,28 @@ func IgnoredConfigs[V any](set map[string]V) (names []string) {
 	return names
 }
 
-// Codec returns the codec that stored batches must have, and false when each producer's own is
-// kept.
-func (c *TopicConfig) Codec() (batch.Codec, bool) {
+// lz4FastLevel is Kafka's default level of lz4, which does not stand for level 9 of its HC mode but
+// for its fast mode (org.apache.kafka.common.compress.Lz4BlockOutputStream).
+const lz4FastLevel = 9
+
+// Codec returns the codec that stored batches must have and its level, and false when each
+// producer's own is kept.
+func (c *TopicConfig) Codec() (codec batch.Codec, level batch.Level, fixed bool) {
 	switch c.CompressionType {
 	case "uncompressed":
-		return batch.None, true
+		return batch.None, 0, true
 	case "gzip":
-		return batch.Gzip, true
+		return batch.Gzip, batch.Level(max(c.GzipLevel, 0)), true
 	case "snappy":
-		return batch.Snappy, true
+		return batch.Snappy, 0, true
 	case "lz4":
-		return batch.Lz4, true
+		if c.Lz4Level == lz4FastLevel {
+			return batch.Lz4, 0, true
+		}
+		return batch.Lz4, batch.Level(c.Lz4Level), true
 	case "zstd":
-		return batch.Zstd, true
+		return batch.Zstd, batch.Level(c.ZstdLevel), true
 	default:
-		return batch.None, false
+		return batch.None, 0, false
 	}
 }

@@ -132,8 +132,8 @@ var cleanupConfigs = []ConfigDef{
 var fileConfigs = []ConfigDef{
 	{
 		Name: ConfigFileDeleteDelay, Type: ConfigLong, Default: "60000",
-		Doc: "How long the file of a deleted segment stays on disk, in milliseconds. Readers do " +
-			"not depend on it: who reads a segment holds it open.",
+		Doc: "How long Kafka leaves the file of a deleted segment on disk, in milliseconds. Accepted " +
+			"without effect: who reads a segment here holds its file, so that it can go at once.",
 		Synonyms: []BrokerSynonym{{"log.segment.delete.delay.ms", "60000"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.FileDeleteDelayMs = v.num },
@@ -156,8 +156,8 @@ var fileConfigs = []ConfigDef{
 	},
 	{
 		Name: ConfigIndexInterval, Type: ConfigInt, Default: "4096",
-		Doc: "How many bytes of log lie between two entries of a segment's index; for segments that " +
-			"are begun after a change.",
+		Doc: "How many bytes of log lie between two entries of a segment's index. More than the " +
+			"default counts as the default.",
 		Synonyms: []BrokerSynonym{{"log.index.interval.bytes", "4096"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.IndexIntervalBytes = v.num },
@@ -261,9 +261,9 @@ var moreCleanupConfigs = []ConfigDef{
 	},
 	{
 		Name: ConfigPreallocate, Type: ConfigBoolean, Default: "false",
-		Doc:      "Whether disk space for a whole segment is reserved when it is begun.",
+		Doc: "Whether Kafka reserves the space of a whole segment when it begins one. Accepted " +
+			"without effect.",
 		Synonyms: []BrokerSynonym{{"log.preallocate", "false"}},
-		store:    func(c *TopicConfig, v value) { c.Preallocate = v.yes },
 	},
 }
 
