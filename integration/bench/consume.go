@@ -2,84 +2,109 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// consumeSection measures one consumer that reads a partition from its start, again and again,
-// from the page cache.
-func consumeSection(ctx context.Context, b *bench) error {
-	const size = 1024
-	records := 2_000_000
+// consumeCase is one row of the consume table, with the goals of design.md section 7.
+type consumeCase struct {
+	size     int
+	records  int
+	rateGoal float64
+	cpuGoal  float64 // seconds of the server for a GB of values; 0: none
+}
+
+func (b *bench) consumeCases() []consumeCase {
+	cases := []consumeCase{
+		{size: 1024, records: 3_000_000, rateGoal: 1e6, cpuGoal: 0.35},
+		{size: 100, records: 10_000_000, rateGoal: 3e6},
+	}
 	if b.quick {
-		records = 200_000
+		for i := range cases {
+			cases[i].records /= 6
+		}
 	}
-	chronos, err := b.startChronos()
+	return cases
+}
+
+// consumeSection measures one consumer that reads a partition from its start, again and again.
+// The reference sends one batch from its memory for ever, without a copy.
+func consumeSection(ctx context.Context, b *bench) error {
+	const title = "Consume: one consumer, 1 partition, from the page cache"
+	t := newTable(title, "value", "drop", "chronos", "of drop", "value bytes/s", "server CPU/GB",
+		"client CPU/GB", "drop CPU/GB", "records", "runs")
+	t.note("The page cache is warmed: each log is read once before the first run that counts. " +
+		"The reference sends one batch of its memory again and again.")
+	runs := newRunsTable(title, "records/s")
+	p, err := b.startPair()
 	if err != nil {
 		return err
 	}
-	topic, err := chronos.newTopic(ctx, true)
+	for _, c := range b.consumeCases() {
+		if err := b.consumeRow(ctx, t, runs, consuming{pair: p, consumeCase: c}); err != nil {
+			return errors.Join(err, p.end())
+		}
+	}
+	b.print(t)
+	b.print(runs.table)
+	return p.end()
+}
+
+// consuming is a case and who takes part in it.
+type consuming struct {
+	pair
+	consumeCase
+}
+
+func (b *bench) consumeRow(ctx context.Context, t *table, runs runsTable, c consuming) error {
+	topic, err := c.chronos.newTopic(ctx, topicSpec{partitions: 1, schedules: true, forever: true})
 	if err != nil {
 		return err
 	}
-	if err := b.fill(ctx, chronos, topic, filling{records: records, size: size}); err != nil {
+	if err := b.fill(ctx, c.chronos, topic, filling{records: c.records, size: c.size}); err != nil {
 		return err
 	}
 	flushDisk()
-	var samples []sample
-	for range b.runs {
-		s, err := consumeRun(ctx, chronos, topic, records)
-		if err != nil {
-			return err
-		}
-		samples = append(samples, s)
+	if _, err := consumeRun(ctx, c.chronos, topic, c.records); err != nil {
+		return fmt.Errorf("warm the page cache: %w", err)
 	}
-	m := middle(samples)
-	gigabytes := m.records * size / 1e9
-	t := newTable("Consume: 1 partition, 1 KiB values, from the page cache",
-		"chronos", "value bytes/s", "server CPU/GB", "client CPU/GB", "records", "run")
-	t.add(count(m.rate())+"/s", megabytes(m.rate()*size),
-		fmt.Sprintf("%.2f s", m.used.cpu.Seconds()/gigabytes),
-		fmt.Sprintf("%.2f s", m.used.client.Seconds()/gigabytes), count(m.records),
-		fmt.Sprintf("%d x %.1f s", b.runs, m.elapsed.Seconds()))
-	t.print(b.out)
-	b.addFloor(m.rate() >= 500_000, "consume 1 KiB: 500 k/s", "%s/s", count(m.rate()))
-	return chronos.end()
-}
-
-// filling says what to write into a topic.
-type filling struct {
-	records int
-	size    int
-	headers func() headerList
-}
-
-// fill writes a number of records and waits for all acknowledgements.
-func (b *bench) fill(ctx context.Context, t *target, topic string, f filling) error {
-	cl, err := t.client(kgo.DefaultProduceTopic(topic),
-		kgo.ProducerBatchCompression(kgo.NoCompression()))
+	all, err := b.takeTurns(
+		contender{"drop", func() (sample, error) {
+			return consumeRun(ctx, c.drop, cannedTopic(c.size), c.records)
+		}},
+		contender{"chronos", func() (sample, error) {
+			return consumeRun(ctx, c.chronos, topic, c.records)
+		}},
+	)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	p := &producing{cl: cl, values: b.contents(f.size), headers: f.headers, limit: f.records}
-	p.run(ctx)
-	if err := cl.Flush(ctx); err != nil {
-		return fmt.Errorf("fill %s: %w", topic, err)
+	reference, m := middle(all[0]), middle(all[1])
+	gigabytes := m.records * float64(c.size) / 1e9
+	t.add(bytesOf(c.size), count(reference.rate())+"/s", count(m.rate())+"/s",
+		ratio(m.rate(), reference.rate()), megabytes(m.rate()*float64(c.size)),
+		fmt.Sprintf("%.2f s", m.used.cpu.Seconds()/gigabytes),
+		fmt.Sprintf("%.2f s", m.used.client.Seconds()/gigabytes),
+		fmt.Sprintf("%.2f s", reference.used.cpu.Seconds()/gigabytes), count(m.records),
+		fmt.Sprintf("%d x %.1f s", b.runs, m.elapsed.Seconds()))
+	runs.addRates(bytesOf(c.size), "drop", all[0])
+	runs.addRates(bytesOf(c.size), "chronos", all[1])
+	name := "consume " + bytesOf(c.size)
+	b.addFloor(m.rate() >= c.rateGoal, name+": "+count(c.rateGoal)+"/s", "%s/s, %.2f of drop",
+		count(m.rate()), m.rate()/reference.rate())
+	if c.cpuGoal > 0 {
+		used := m.used.cpu.Seconds() / gigabytes
+		b.addFloor(used <= c.cpuGoal, fmt.Sprintf("%s: server CPU %.2f s/GB", name, c.cpuGoal),
+			"%.2f s", used)
 	}
-	if failed := p.failed.Load(); failed != nil {
-		return fmt.Errorf("fill %s: %w", topic, *failed)
-	}
-	if n := int(p.acked.Load()); n != f.records {
-		return fmt.Errorf("fill %s: %d of %d acknowledged", topic, n, f.records)
-	}
-	return nil
+	return c.chronos.dropTopic(ctx, topic)
 }
 
-// consumeRun reads all records once; it counts from the first record on, so that connecting does
-// not.
+// consumeRun reads that many records once; it counts from the first record on, so that connecting
+// does not.
 func consumeRun(ctx context.Context, t *target, topic string, records int) (sample, error) {
 	cl, err := t.client(kgo.ConsumeTopics(topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))

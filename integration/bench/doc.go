@@ -3,14 +3,18 @@
 //
 // Server, reference and client are three processes on the same machine, and the runs of reference
 // and server alternate, because wall rates are only comparable within the same minute. Each figure
-// is the median of its runs. The reference is this same program, started with the argument "drop",
-// so that its absolute figures can be compared from one version of the server to the next.
+// is that of the run with the median rate; none is left out, and all are printed below each table.
+// The reference is this same program, started with the argument "drop", so that its absolute
+// figures can be compared from one version of the server to the next. To consumers it sends one
+// batch from its memory again and again. CPU time is that of the processes, from /proc.
 //
-//	go run ./integration/bench                       everything, some eight minutes
-//	go run ./integration/bench -quick                everything, short runs: figures are rough
-//	go run ./integration/bench -sections sync,lateness
+//	go run ./integration/bench                       everything, some 25 minutes and 60 GB of disk
+//	go run ./integration/bench -quick                short runs, two minutes: figures are rough
+//	go run ./integration/bench -sections sync,hot
+//	go run ./integration/bench -markdown             tables to paste
 //
 // Flags: -runs and -seconds set how often and how long each case runs, -bin names a built server
 // (default: build ./cmd/chronos), -dir the folder for its data (default: the temporary folder;
-// its disk is the one that is measured), -pending the number of pending records.
+// its disk is the one that is measured), -pending the number of pending records. The section
+// "sustained" is left out of a quick run.
 package main

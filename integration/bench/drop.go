@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -29,14 +30,21 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// dropVersions are the APIs of the reference, each from version 0: what a producer asks for. The
-// newest versions name topics, so that the reference needs no topic ids.
-var dropVersions = map[int16]int16{0: 12, 3: 9, 18: 3, 22: 4}
+// dropVersions are the APIs of the reference, each from version 0: what a producer and a consumer
+// ask for. The newest versions name topics, so that the reference needs no topic ids; that of Fetch
+// is the last one whose answer ends with the records.
+var dropVersions = map[int16]int16{0: 12, 1: 11, 2: 5, 3: 9, 18: 3, 22: 4}
 
-// dropServer accepts produced batches, checks them, and forgets them.
+// partitionsMark stands before the number of partitions in the name of a topic: the reference knows
+// nothing else of a topic.
+const partitionsMark = "-p"
+
+// dropServer accepts produced batches, checks them, and forgets them. To consumers it sends one
+// canned batch again and again.
 type dropServer struct {
-	host string
-	port int32
+	host   string
+	port   int32
+	canned canned
 }
 
 // dropMain runs the reference server until SIGTERM. Its arguments are the Kafka and the HTTP
@@ -93,20 +101,38 @@ func (d *dropServer) accept(l net.Listener) error {
 func (d *dropServer) serve(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	in := bufio.NewReaderSize(c, dropReadBuffer)
-	var frame, answer []byte
+	var frame []byte
+	var a dropAnswer
 	for {
 		var err error
 		if frame, err = readFrame(in, frame); err != nil {
 			return
 		}
-		if answer, err = d.answer(answer[:0], frame); err != nil {
+		a.bytes, a.records = a.bytes[:0], nil
+		if err = d.answer(&a, frame); err != nil {
 			fmt.Fprintf(os.Stderr, "drop: %v\n", err)
 			return
 		}
-		if _, err = c.Write(answer); err != nil {
+		if err = a.write(c); err != nil {
 			return
 		}
 	}
+}
+
+// dropAnswer is a response frame: its bytes, and the records behind them, which are not copied.
+type dropAnswer struct {
+	bytes   []byte
+	records net.Buffers
+}
+
+func (a *dropAnswer) write(c net.Conn) error {
+	if len(a.records) == 0 {
+		_, err := c.Write(a.bytes)
+		return err
+	}
+	all := append(net.Buffers{a.bytes}, a.records...)
+	_, err := all.WriteTo(c)
+	return err
 }
 
 func readFrame(in io.Reader, reuse []byte) ([]byte, error) {
@@ -126,14 +152,14 @@ func readFrame(in io.Reader, reuse []byte) ([]byte, error) {
 	return frame, err
 }
 
-// answer decodes one request and appends the response frame.
-func (d *dropServer) answer(dst, frame []byte) ([]byte, error) {
+// answer decodes one request and makes the response frame.
+func (d *dropServer) answer(a *dropAnswer, frame []byte) error {
 	r := kbin.Reader{Src: frame}
 	key, version, correlation := r.Int16(), r.Int16(), r.Int32()
 	_ = r.NullableString() // client id
 	newest, known := dropVersions[key]
 	if !known || version < 0 || (version > newest && key != 18) {
-		return nil, fmt.Errorf("key %d version %d is not served", key, version)
+		return fmt.Errorf("key %d version %d is not served", key, version)
 	}
 	req := kmsg.RequestForKey(key)
 	unsupported := version > newest
@@ -143,30 +169,42 @@ func (d *dropServer) answer(dst, frame []byte) ([]byte, error) {
 			kmsg.SkipTags(&r)
 		}
 		if err := req.ReadFrom(r.Src); err != nil {
-			return nil, fmt.Errorf("decode key %d version %d: %w", key, version, err)
+			return fmt.Errorf("decode key %d version %d: %w", key, version, err)
 		}
 	}
-	resp, err := d.respond(req)
+	resp, err := d.respond(a, req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp.SetVersion(req.GetVersion())
 	if v, ok := resp.(*kmsg.ApiVersionsResponse); ok && unsupported {
 		v.SetVersion(0)
 		v.ErrorCode = 35
 	}
-	dst = append(dst, 0, 0, 0, 0)
+	dst := append(a.bytes, 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(correlation))
 	if resp.IsFlexible() && key != 18 {
 		dst = append(dst, 0)
 	}
 	dst = resp.AppendTo(dst)
-	binary.BigEndian.PutUint32(dst, uint32(len(dst)-4))
-	return dst, nil
+	behind := 0
+	for _, p := range a.records {
+		behind += len(p)
+	}
+	if behind > 0 { // The last four bytes are the length of the records.
+		binary.BigEndian.PutUint32(dst[len(dst)-4:], uint32(behind))
+	}
+	binary.BigEndian.PutUint32(dst, uint32(len(dst)+behind-4))
+	a.bytes = dst
+	return nil
 }
 
-func (d *dropServer) respond(req kmsg.Request) (kmsg.Response, error) {
+func (d *dropServer) respond(a *dropAnswer, req kmsg.Request) (kmsg.Response, error) {
 	switch req := req.(type) {
+	case *kmsg.FetchRequest:
+		return d.canned.fetch(a, req)
+	case *kmsg.ListOffsetsRequest:
+		return listStart(req), nil
 	case *kmsg.ApiVersionsRequest:
 		return dropVersionsResponse(), nil
 	case *kmsg.MetadataRequest:
@@ -191,7 +229,7 @@ func dropVersionsResponse() *kmsg.ApiVersionsResponse {
 	return resp
 }
 
-// metadata says that every topic exists, with one partition, here.
+// metadata says that every topic exists, with as many partitions as its name says, here.
 func (d *dropServer) metadata(req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 	resp := kmsg.NewPtrMetadataResponse()
 	broker := kmsg.NewMetadataResponseBroker()
@@ -201,12 +239,24 @@ func (d *dropServer) metadata(req *kmsg.MetadataRequest) *kmsg.MetadataResponse 
 	for _, rt := range req.Topics {
 		t := kmsg.NewMetadataResponseTopic()
 		t.Topic = rt.Topic
-		p := kmsg.NewMetadataResponseTopicPartition()
-		p.Leader, p.Replicas, p.ISR = 1, []int32{1}, []int32{1}
-		t.Partitions = append(t.Partitions, p)
+		for i := range partitionsOf(*rt.Topic) {
+			p := kmsg.NewMetadataResponseTopicPartition()
+			p.Partition, p.Leader, p.Replicas, p.ISR = i, 1, []int32{1}, []int32{1}
+			t.Partitions = append(t.Partitions, p)
+		}
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp
+}
+
+// partitionsOf reads a topic's number of partitions from its name; a name without one has one.
+func partitionsOf(topic string) int32 {
+	_, number, _ := strings.Cut(topic, partitionsMark)
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil || n < 1 {
+		return 1
+	}
+	return int32(n)
 }
 
 // produce checks every batch as a broker must and answers with offset 0: no client minds.

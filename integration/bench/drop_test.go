@@ -54,6 +54,58 @@ func TestDropServesProducers(t *testing.T) {
 	}
 }
 
+// TestDropSpreads lets a client write to every partition that the topic's name promises.
+func TestDropSpreads(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(startTestDrop(t)),
+		kgo.DefaultProduceTopic("t"+partitionsMark+"10"),
+		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	seen := map[int32]int{}
+	for range 20 {
+		r, err := cl.ProduceSync(ctx, &kgo.Record{Value: []byte("x")}).First()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[r.Partition]++
+	}
+	if len(seen) != 10 {
+		t.Errorf("records went to the partitions %v, want 2 to each of 10", seen)
+	}
+}
+
+// TestDropServesConsumers reads canned records: whole, in order, without a gap between batches.
+func TestDropServesConsumers(t *testing.T) {
+	addr := startTestDrop(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, size := range []int{100, 1024} {
+		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(cannedTopic(size)),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = 100_000
+		next := int64(0)
+		for next < want {
+			fetches := cl.PollFetches(ctx)
+			if err := fetches.Err(); err != nil {
+				t.Fatalf("%d B: %v", size, err)
+			}
+			for it := fetches.RecordIter(); !it.Done(); next++ {
+				if r := it.Next(); r.Offset != next || len(r.Value) != size {
+					t.Fatalf("record at %d with %d bytes, want %d with %d", r.Offset, len(r.Value), next, size)
+				}
+			}
+		}
+		cl.Close()
+	}
+}
+
 // TestDropChecksBatches sends a wrong checksum: a reference that did not look would be no
 // reference.
 func TestDropChecksBatches(t *testing.T) {

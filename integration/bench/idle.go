@@ -21,7 +21,7 @@ func idleSection(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	topic, err := chronos.newTopic(ctx, true)
+	topic, err := chronos.newTopic(ctx, topicSpec{partitions: 1, schedules: true})
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func idleSection(ctx context.Context, b *bench) error {
 		return err
 	}
 	t.add(fmt.Sprintf("%d parked fetches", idleFetches), millis(parked), window.String())
-	t.print(b.out)
+	b.print(t)
 	var closeErr error
 	for _, c := range conns {
 		closeErr = errors.Join(closeErr, c.Close())

@@ -27,6 +27,7 @@ type options struct {
 	seconds  float64
 	pending  int
 	quick    bool
+	markdown bool
 	dir      string
 }
 
@@ -39,12 +40,16 @@ type section struct {
 // sections are in the order in which they run and print.
 var sections = []section{
 	{"produce", produceSection},
-	{"consume", consumeSection},
+	{"hot", hotSection},
 	{"sync", syncSection},
+	{"consume", consumeSection},
+	{"growth", growthSection},
 	{"schedule", scheduleSection},
 	{"lateness", latenessSection},
 	{"memory", memorySection},
+	{"pending", pendingSection},
 	{"idle", idleSection},
+	{"sustained", sustainedSection},
 }
 
 // bench is one run of the program.
@@ -87,8 +92,10 @@ func run() error {
 }
 
 func (b *bench) runSections(ctx context.Context) error {
-	fmt.Fprintf(b.out, "chronos bench, %s, %s, %d CPUs, %d runs of %g s each, median\n",
-		time.Now().UTC().Format("2006-01-02 15:04 MST"), runtime.Version(), runtime.NumCPU(),
+	begun := time.Now()
+	fmt.Fprintf(b.out,
+		"chronos bench, %s, %s, %s, %d CPUs, %d runs of %g s each, median, none left out\n",
+		begun.UTC().Format("2006-01-02 15:04 MST"), runtime.Version(), cpuModel(), runtime.NumCPU(),
 		b.runs, b.seconds)
 	for _, s := range sections {
 		if !slices.Contains(b.sections, s.name) {
@@ -99,6 +106,7 @@ func (b *bench) runSections(ctx context.Context) error {
 		}
 	}
 	b.printFloors()
+	fmt.Fprintf(b.out, "\nAll of it took %s.\n", time.Since(begun).Round(time.Second))
 	return nil
 }
 
@@ -110,10 +118,11 @@ func parseFlags() (options, error) {
 	}
 	all := strings.Join(names, ",")
 	chosen := flag.String("sections", all, "sections to run, separated by commas")
-	flag.IntVar(&o.runs, "runs", 3, "runs of each case; the median counts")
-	flag.Float64Var(&o.seconds, "seconds", 4, "length of one run in seconds, without warm-up")
-	flag.IntVar(&o.pending, "pending", 1_000_000, "pending records of the memory section")
+	flag.IntVar(&o.runs, "runs", 5, "runs of each case; the median counts")
+	flag.Float64Var(&o.seconds, "seconds", 3, "length of one run in seconds, without warm-up")
+	flag.IntVar(&o.pending, "pending", 1_000_000, "pending records of the pending section")
 	flag.BoolVar(&o.quick, "quick", false, "one run of one second each; figures are rough")
+	flag.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data; default: the temporary folder")
 	bin := flag.String("bin", "", "a built server; default: build ./cmd/chronos")
 	flag.Parse()
@@ -138,6 +147,17 @@ func parseFlags() (options, error) {
 		}
 	}
 	return o, nil
+}
+
+// cpuModel is what Linux calls the processor.
+func cpuModel() string {
+	raw, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	_, model, _ := strings.Cut(string(raw), "model name")
+	model, _, _ = strings.Cut(model, "\n")
+	return strings.Trim(model, "\t: ")
 }
 
 // length is how long one run lasts.

@@ -2,137 +2,119 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/chronosdb/chronosdb/integration/harness"
 )
 
-// settleTime lets a server come to rest before its memory is read.
-const settleTime = 5 * time.Second
+// The bounds of resident memory, and the load under which it is measured.
+const (
+	restMemoryGoal   = 60_000_000
+	loadedMemoryGoal = 400_000_000
+	loadedClients    = 100
+	loadedPartitions = 100
+	// loadedClientBytes is what each client holds: several full requests, so that none of them ever
+	// waits for records to send.
+	loadedClientBytes = 4 << 20
+)
 
-// memorySection measures the resident memory with many records pending, and how long the server
-// takes to serve again after a SIGKILL with them.
+// memorySection measures the resident memory of a server at rest, and with a hundred producers
+// that send as fast as they can.
 func memorySection(ctx context.Context, b *bench) error {
+	t := newTable("Memory of the server", "", "resident", "peak", "connections", "records/s", "run")
 	chronos, err := b.startChronos()
 	if err != nil {
 		return err
 	}
-	empty, err := harness.Resident(chronos.Pid())
-	if err != nil {
-		return err
+	if err := b.loadedRows(ctx, t, chronos); err != nil {
+		return errors.Join(err, chronos.end())
 	}
-	topic, err := chronos.newTopic(ctx, true)
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	err = b.fill(ctx, chronos, topic, filling{
-		records: b.pending, size: 100, headers: dueAhead(),
-	})
-	if err != nil {
-		return err
-	}
-	took := time.Since(begun)
-	if err := b.awaitPending(ctx, chronos); err != nil {
-		return err
-	}
-	t := newTable("Memory with records pending, 100 B, due within a day", "", "resident", "peak",
-		"bytes a record", "on disk", "accepted in", "ready after SIGKILL")
-	if err := b.memoryRow(ctx, t, chronos, memoryRow{
-		name: count(float64(b.pending)) + " pending", empty: empty, took: took,
-	}); err != nil {
-		return err
-	}
-	again, ready, err := b.restart(ctx, chronos)
-	if err != nil {
-		return err
-	}
-	if err := b.memoryRow(ctx, t, again, memoryRow{
-		name: "after the restart", empty: empty, ready: ready,
-	}); err != nil {
-		return err
-	}
-	t.print(b.out)
-	return again.end()
+	b.print(t)
+	return chronos.end()
 }
 
-// memoryRow is what a row says beside the memory.
-type memoryRow struct {
-	name        string
-	empty       int64 // resident bytes of the empty server
-	took, ready time.Duration
-}
-
-func (b *bench) memoryRow(
-	ctx context.Context, t *table, server *target, row memoryRow,
-) error {
-	if err := wait(ctx, settleTime); err != nil {
+func (b *bench) loadedRows(ctx context.Context, t *table, chronos *target) error {
+	if err := wait(ctx, b.settle()); err != nil {
 		return err
 	}
-	resident, err := harness.Resident(server.Pid())
+	rest, err := harness.Resident(chronos.Pid())
 	if err != nil {
 		return err
 	}
-	peak, err := harness.Peak(server.Pid())
+	peak, err := harness.Peak(chronos.Pid())
 	if err != nil {
 		return err
 	}
-	disk, err := server.diskBytes()
-	if err != nil {
-		return err
+	t.add("at rest, nothing stored", megabytes(float64(rest)), megabytes(float64(peak)), "0", "-", "-")
+	b.addFloor(rest < restMemoryGoal, "resident at rest: under 60 MB", "%s", megabytes(float64(rest)))
+	for _, size := range []int{100, 1024} {
+		if err := b.loadedRow(ctx, t, chronos, size); err != nil {
+			return err
+		}
 	}
-	took, ready := "-", "-"
-	if row.took != 0 {
-		took = fmt.Sprintf("%.1f s", row.took.Seconds())
-	}
-	if row.ready != 0 {
-		ready = fmt.Sprintf("%.2f s", row.ready.Seconds())
-	}
-	t.add(row.name, megabytes(float64(resident)), megabytes(float64(peak)),
-		fmt.Sprintf("%.0f", float64(resident-row.empty)/float64(b.pending)),
-		megabytes(float64(disk)), took, ready)
-	b.addFloor(resident < 200_000_000, row.name+": resident under 200 MB", "%s",
-		megabytes(float64(resident)))
 	return nil
 }
 
-// restart kills the server and starts it on the same data.
-func (b *bench) restart(ctx context.Context, t *target) (*target, time.Duration, error) {
-	t.Kill()
-	launch, addr, err := harness.ServeLaunch(t.dir)
+func (b *bench) loadedRow(ctx context.Context, t *table, chronos *target, size int) error {
+	topic, err := chronos.newTopic(ctx, topicSpec{partitions: loadedPartitions, schedules: true})
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	p, err := launch.Start()
-	if err != nil {
-		return nil, 0, err
-	}
-	again := &target{Process: p, name: t.name, addr: addr, web: launch.HTTPAddr, dir: t.dir}
-	return again, p.ReadyAfter(), b.awaitPending(ctx, again)
-}
-
-// awaitPending waits until the server counts every record as pending: it answers a producer once
-// a record is durable and orders it by due time behind that.
-func (b *bench) awaitPending(ctx context.Context, t *target) error {
-	const pendingMax, askEvery = time.Minute, 50 * time.Millisecond
-	for deadline := time.Now().Add(pendingMax); ; {
-		m, err := harness.Scrape(t.web)
+	producers := make([]*producing, loadedClients)
+	for i := range producers {
+		cl, err := chronos.client(kgo.DefaultProduceTopic(topic),
+			kgo.MaxBufferedBytes(loadedClientBytes),
+			kgo.ProducerBatchCompression(kgo.NoCompression()))
 		if err != nil {
 			return err
 		}
-		pending, err := m.Sum("chronos_pending_records")
-		if err != nil {
-			return err
+		defer cl.Close()
+		producers[i] = &producing{cl: cl, values: b.contents(size)}
+		producers[i].start(ctx)
+	}
+	counter := func() (sum float64) {
+		for _, p := range producers {
+			sum += p.count()
 		}
-		if int(pending) == b.pending {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%.0f records pending after %s, want %d", pending, pendingMax, b.pending)
-		}
-		if err := wait(ctx, askEvery); err != nil {
+		return sum
+	}
+	length := max(2*time.Second, 2*b.length())
+	s, err := measureNow(ctx, chronos, length, counter)
+	if err != nil {
+		return err
+	}
+	resident, err := harness.Resident(chronos.Pid())
+	if err != nil {
+		return err
+	}
+	m, err := harness.Scrape(chronos.web)
+	if err != nil {
+		return err
+	}
+	connections, err := m.Sum("chronos_connections")
+	if err != nil {
+		return err
+	}
+	for _, p := range producers {
+		p.stop.Store(true)
+	}
+	for _, p := range producers {
+		if err := p.finish(ctx); err != nil {
 			return err
 		}
 	}
+	peak, err := harness.Peak(chronos.Pid())
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%d producers of %s at full speed, %d partitions", loadedClients,
+		bytesOf(size), loadedPartitions)
+	t.add(name, megabytes(float64(resident)), megabytes(float64(peak)), count(connections),
+		count(s.rate())+"/s", fmt.Sprintf("%.1f s", s.elapsed.Seconds()))
+	b.addFloor(peak < loadedMemoryGoal, name+": peak under 400 MB", "%s", megabytes(float64(peak)))
+	return chronos.dropTopic(ctx, topic)
 }

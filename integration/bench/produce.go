@@ -2,143 +2,153 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// valueKinds is how many different contents a run cycles through: enough that a codec cannot win
-// by seeing the same record again at once.
-const valueKinds = 1024
-
 // produceCase is one row of a produce table.
 type produceCase struct {
-	size      int // bytes of each value
-	codec     string
-	kgo       kgo.CompressionCodec
-	schedules bool              // the topic has schedules enabled
-	headers   func() headerList // of each record; nil: none
+	size       int // bytes of each value
+	partitions int
+	codec      codec
+	schedules  bool              // the topic has schedules enabled
+	headers    func() headerList // of each record; nil: none
 }
 
-type headerList = []kgo.RecordHeader
-
-// sample is what one run measured.
-type sample struct {
-	records float64
-	elapsed time.Duration
-	used    usage
+func (c produceCase) String() string {
+	s := fmt.Sprintf("%s, %s, %s", bytesOf(c.size), partitionCount(c.partitions), c.codec.name)
+	if !c.schedules {
+		s += ", schedules off"
+	}
+	return s
 }
 
-func (s sample) rate() float64 { return s.records / s.elapsed.Seconds() }
-
-var benchCodecs = []struct {
+type codec struct {
 	name string
 	kgo  kgo.CompressionCodec
-}{
-	{"plain", kgo.NoCompression()}, {"lz4", kgo.Lz4Compression()}, {"zstd", kgo.ZstdCompression()},
 }
 
-// produceSection measures one idempotent producer with acks=all on one partition.
-func produceSection(ctx context.Context, b *bench) error {
-	t := newTable("Produce: 1 partition, acks=all, idempotent, fsync before ack",
-		"value", "codec", "schedules", "drop", "chronos", "of drop", "value bytes/s",
-		"server CPU/rec", "client CPU/rec", "fdatasyncs", "written", "run")
-	chronos, err := b.startChronos()
-	if err != nil {
-		return err
+var (
+	plain       = codec{"plain", kgo.NoCompression()}
+	benchCodecs = []codec{
+		plain, {"lz4", kgo.Lz4Compression()}, {"zstd", kgo.ZstdCompression()},
 	}
-	drop, err := startDrop()
-	if err != nil {
-		return err
-	}
+)
+
+// produceCases are the rows: plain ones first, with schedules enabled as a new topic has them.
+func produceCases() []produceCase {
+	var cases []produceCase
 	for _, size := range []int{100, 1024} {
-		for _, codec := range benchCodecs {
-			if err := b.produceRows(ctx, t, []*target{drop, chronos}, produceCase{
-				size: size, codec: codec.name, kgo: codec.kgo,
-			}); err != nil {
-				return err
-			}
+		for _, partitions := range []int{1, 8} {
+			cases = append(cases, produceCase{
+				size: size, partitions: partitions, codec: plain, schedules: true,
+			})
+		}
+		cases = append(cases, produceCase{size: size, partitions: 1, codec: plain})
+		for _, codec := range benchCodecs[1:] {
+			cases = append(cases, produceCase{
+				size: size, partitions: 1, codec: codec, schedules: true,
+			})
 		}
 	}
-	t.print(b.out)
-	if err := drop.end(); err != nil {
+	return cases
+}
+
+// produceTable has a row for each case, and the runs behind it.
+type produceTable struct {
+	rows *table
+	runs runsTable
+}
+
+func newProduceTable(title string) produceTable {
+	return produceTable{
+		rows: newTable(title, "value", "partitions", "codec", "schedules", "drop", "chronos", "of drop",
+			"value bytes/s", "server CPU/rec", "client CPU/rec", "fdatasyncs", "written", "run"),
+		runs: newRunsTable(title, "records/s"),
+	}
+}
+
+// produceSection measures one idempotent producer with acks=all.
+func produceSection(ctx context.Context, b *bench) error {
+	t := newProduceTable("Produce: one producer, acks=all, idempotent, fsync before ack")
+	p, err := b.startPair()
+	if err != nil {
 		return err
 	}
-	return chronos.end()
-}
-
-// produceRows adds the rows of one size and codec: with schedules enabled and disabled, against
-// one series of the reference, all runs alternating.
-func (b *bench) produceRows(
-	ctx context.Context, t *table, targets []*target, c produceCase,
-) error {
-	drop, chronos := targets[0], targets[1]
-	var reference []sample
-	byEnabled := map[bool][]sample{}
-	for range b.runs {
-		s, err := b.produceRun(ctx, drop, c)
+	for _, c := range produceCases() {
+		reference, measured, err := b.produceRow(ctx, t, p, c)
 		if err != nil {
-			return err
+			return errors.Join(err, p.end())
 		}
-		reference = append(reference, s)
-		for _, enabled := range []bool{true, false} {
-			c.schedules = enabled
-			if s, err = b.produceRun(ctx, chronos, c); err != nil {
-				return err
-			}
-			byEnabled[enabled] = append(byEnabled[enabled], s)
-		}
+		b.produceFloors(c, reference, measured)
 	}
-	floorRate := middle(reference).rate()
-	for _, enabled := range []bool{true, false} {
-		m := middle(byEnabled[enabled])
-		t.add(strconv.Itoa(c.size)+" B", c.codec, map[bool]string{true: "on", false: "off"}[enabled],
-			count(floorRate)+"/s", count(m.rate())+"/s", ratio(m.rate(), floorRate),
-			megabytes(m.rate()*float64(c.size)), micros(m.used.cpu, m.records),
-			micros(m.used.client, m.records), count(m.used.fsyncs), megabytes(float64(m.used.written)),
-			fmt.Sprintf("%d x %.1f s", b.runs, m.elapsed.Seconds()))
-		if c.codec == "plain" && enabled {
-			b.addFloor(m.rate() >= 100_000, fmt.Sprintf("produce %d B, fsync before ack: 100 k/s", c.size),
-				"%s/s", count(m.rate()))
-		}
-	}
-	return nil
+	b.print(t.rows)
+	b.print(t.runs.table)
+	return p.end()
 }
 
-// middle returns the run with the median rate.
-func middle(samples []sample) sample {
-	rates := make([]float64, len(samples))
-	for i, s := range samples {
-		rates[i] = s.rate()
+// produceRow measures one case against the reference, run by run, and adds its row.
+func (b *bench) produceRow(
+	ctx context.Context, t produceTable, p pair, c produceCase,
+) (reference, measured sample, err error) {
+	all, err := b.takeTurns(
+		contender{"drop", func() (sample, error) { return b.produceRun(ctx, p.drop, c) }},
+		contender{"chronos", func() (sample, error) { return b.produceRun(ctx, p.chronos, c) }},
+	)
+	if err != nil {
+		return sample{}, sample{}, err
 	}
-	// With an even number of runs the median lies between two; the nearest one stands for it.
-	want, best := medianFloat(rates), samples[0]
-	for _, s := range samples {
-		if diff(s.rate(), want) < diff(best.rate(), want) {
-			best = s
-		}
-	}
-	return best
+	reference, m := middle(all[0]), middle(all[1])
+	t.rows.add(bytesOf(c.size), strconv.Itoa(c.partitions), c.codec.name, onOff(c.schedules),
+		count(reference.rate())+"/s", count(m.rate())+"/s", ratio(m.rate(), reference.rate()),
+		megabytes(m.rate()*float64(c.size)), micros(m.used.cpu, m.records),
+		micros(m.used.client, m.records), count(m.used.fsyncs), megabytes(float64(m.used.written)),
+		fmt.Sprintf("%d x %.1f s", b.runs, m.elapsed.Seconds()))
+	t.runs.addRates(c.String(), "drop", all[0])
+	t.runs.addRates(c.String(), "chronos", all[1])
+	return reference, m, nil
 }
 
-func diff(a, b float64) float64 { return max(a-b, b-a) }
+// The goals of design.md section 7 for plain produce.
+const (
+	produceRateGoal  = 2_000_000 // 100 B
+	produceRatioGoal = 0.75
+	produceCPUGoal   = 250 * time.Nanosecond // 100 B
+	produceRateMin   = 100_000
+)
+
+func (b *bench) produceFloors(c produceCase, reference, m sample) {
+	if c.codec.name != plain.name || !c.schedules {
+		return
+	}
+	name := fmt.Sprintf("produce %s, %s", bytesOf(c.size), partitionCount(c.partitions))
+	of := m.rate() / reference.rate()
+	if c.size == 100 && c.partitions == 1 {
+		b.addFloor(m.rate() >= produceRateMin, name+": 100 k/s", "%s/s", count(m.rate()))
+		b.addFloor(m.rate() >= produceRateGoal || of >= produceRatioGoal,
+			name+": 2.0 M/s or 0.75 of drop", "%s/s, %.2f", count(m.rate()), of)
+		b.addFloor(m.cpu() <= produceCPUGoal, name+": server CPU 0.25 us/record", "%s",
+			micros(m.used.cpu, m.records))
+	}
+	if c.size == 1024 {
+		b.addFloor(of >= produceRatioGoal, name+": 0.75 of drop", "%s/s, %.2f", count(m.rate()), of)
+	}
+}
 
 // produceRun writes to a new topic for the length of a run, after a warm-up.
 func (b *bench) produceRun(ctx context.Context, t *target, c produceCase) (sample, error) {
-	topic, err := t.newTopic(ctx, c.schedules)
+	topic, err := t.newTopic(ctx, topicSpec{partitions: c.partitions, schedules: c.schedules})
 	if err != nil {
 		return sample{}, err
 	}
 	flushDisk()
 	s, err := b.produceInto(ctx, t, topic, c)
 	if err != nil {
-		return s, fmt.Errorf("%s, %d B, %s: %w", t.name, c.size, c.codec, err)
+		return s, fmt.Errorf("%s, %s: %w", t.name, c, err)
 	}
 	return s, t.dropTopic(ctx, topic)
 }
@@ -146,113 +156,26 @@ func (b *bench) produceRun(ctx context.Context, t *target, c produceCase) (sampl
 func (b *bench) produceInto(
 	ctx context.Context, t *target, topic string, c produceCase,
 ) (sample, error) {
-	cl, err := t.client(kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(c.kgo))
+	p, err := b.startProducing(ctx, t, topic, c)
 	if err != nil {
 		return sample{}, err
 	}
-	defer cl.Close()
+	defer p.cl.Close()
+	s, err := b.measure(ctx, t, p.count)
+	return s, errors.Join(err, p.finish(ctx))
+}
+
+// startProducing makes a client and lets it produce. The caller finishes it and closes the client.
+func (b *bench) startProducing(
+	ctx context.Context, t *target, topic string, c produceCase,
+) (*producing, error) {
+	cl, err := t.client(kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(c.codec.kgo),
+		// Every partition gets as much as every other.
+		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	if err != nil {
+		return nil, err
+	}
 	p := &producing{cl: cl, values: b.contents(c.size), headers: c.headers}
-	var done sync.WaitGroup
-	// Setting p.stop ends this goroutine; the wait group waits for it.
-	done.Go(func() { p.run(ctx) })
-	s, err := b.measure(ctx, t, func() float64 { return float64(p.acked.Load()) })
-	p.stop.Store(true)
-	done.Wait()
-	if flushErr := cl.Flush(ctx); err == nil {
-		err = flushErr
-	}
-	if failed := p.failed.Load(); err == nil && failed != nil {
-		err = *failed
-	}
-	return s, err
-}
-
-// measure waits for the warm-up, then takes the difference of a counter and of all usage over the
-// length of a run.
-func (b *bench) measure(
-	ctx context.Context, t *target, counter func() float64,
-) (sample, error) {
-	if err := wait(ctx, b.warmUp()); err != nil {
-		return sample{}, err
-	}
-	before, err := t.usage()
-	if err != nil {
-		return sample{}, err
-	}
-	begun, first := time.Now(), counter()
-	if err := wait(ctx, b.length()); err != nil {
-		return sample{}, err
-	}
-	s := sample{records: counter() - first, elapsed: time.Since(begun)}
-	after, err := t.usage()
-	s.used = after.minus(before)
-	return s, err
-}
-
-// wait lets the measured processes work for a while.
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
-
-// producing is one goroutine that produces as fast as the client takes records.
-type producing struct {
-	cl      *kgo.Client
-	values  [][]byte
-	headers func() headerList
-	limit   int // records in all; 0: until stop
-	stop    atomic.Bool
-	acked   atomic.Int64
-	failed  atomic.Pointer[error]
-}
-
-func (p *producing) run(ctx context.Context) {
-	promise := func(_ *kgo.Record, err error) {
-		if err != nil {
-			p.failed.CompareAndSwap(nil, &err)
-			return
-		}
-		p.acked.Add(1)
-	}
-	// Records are made by the slab: one allocation for many, as a fast client does it.
-	const slabRecords = 512
-	var slab []kgo.Record
-	for i := 0; (p.limit == 0 || i < p.limit) && !p.stop.Load() && ctx.Err() == nil; i++ {
-		if len(slab) == 0 {
-			slab = make([]kgo.Record, slabRecords)
-		}
-		r := &slab[0]
-		slab = slab[1:]
-		r.Value = p.values[i%len(p.values)]
-		if p.headers != nil {
-			r.Headers = p.headers()
-		}
-		p.cl.Produce(ctx, r, promise)
-	}
-}
-
-// contents returns values of one size that look like small JSON documents: a codec makes them
-// about three times smaller.
-func (b *bench) contents(size int) [][]byte {
-	if b.values[size] == nil {
-		rng := rand.New(rand.NewPCG(1, uint64(size)))
-		for range valueKinds {
-			b.values[size] = append(b.values[size], []byte(content(rng, size)))
-		}
-	}
-	return b.values[size]
-}
-
-func content(rng *rand.Rand, size int) string {
-	names := []string{"order", "customer", "amount", "currency", "created", "status", "region"}
-	var s strings.Builder
-	s.WriteByte('{')
-	for s.Len() < size {
-		fmt.Fprintf(&s, "%q:%d,", names[rng.IntN(len(names))], rng.IntN(100_000_000))
-	}
-	return s.String()[:size-1] + "}"
+	p.start(ctx)
+	return p, nil
 }

@@ -18,7 +18,11 @@ import (
 const (
 	clientBufferedBytes = 64 << 20
 	clientBatchBytes    = 1_000_000
-	configSchedules     = "chronos.schedule.enable"
+	// clientRequestBytes bounds a request for many partitions; the server refuses more than
+	// --max-request-bytes.
+	clientRequestBytes = 16 << 20
+	configSchedules    = "chronos.schedule.enable"
+	configRetention    = "retention.ms"
 )
 
 // target is one server process under measurement.
@@ -90,6 +94,7 @@ func (t *target) client(opts ...kgo.Opt) (*kgo.Client, error) {
 		kgo.ProducerBatchMaxBytes(clientBatchBytes),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedBytes(clientBufferedBytes),
+		kgo.BrokerMaxWriteBytes(clientRequestBytes),
 		kgo.MaxBufferedRecords(1 << 20), // the bound in bytes counts
 		kgo.MetadataMinAge(50 * time.Millisecond),
 		kgo.FetchMaxBytes(64 << 20),
@@ -102,10 +107,18 @@ func (t *target) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	return cl, nil
 }
 
-// newTopic creates a topic with one partition. The reference has every topic already.
-func (t *target) newTopic(ctx context.Context, schedules bool) (string, error) {
+// topicSpec says what a topic is like.
+type topicSpec struct {
+	partitions int
+	schedules  bool
+	forever    bool // nothing is deleted by age
+}
+
+// newTopic creates a topic. The reference has every topic already, and knows the number of its
+// partitions from the name.
+func (t *target) newTopic(ctx context.Context, spec topicSpec) (string, error) {
 	t.topic++
-	topic := "bench-" + strconv.Itoa(t.topic)
+	topic := fmt.Sprintf("bench-%d%s%d", t.topic, partitionsMark, spec.partitions)
 	if t.dir == "" {
 		return topic, nil
 	}
@@ -114,9 +127,13 @@ func (t *target) newTopic(ctx context.Context, schedules bool) (string, error) {
 		return "", err
 	}
 	defer cl.Close()
-	enabled := strconv.FormatBool(schedules)
+	enabled, never := strconv.FormatBool(spec.schedules), "-1"
 	configs := map[string]*string{configSchedules: &enabled}
-	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 1, 1, configs, topic); err != nil {
+	if spec.forever {
+		configs[configRetention] = &never
+	}
+	_, err = kadm.NewClient(cl).CreateTopic(ctx, int32(spec.partitions), 1, configs, topic)
+	if err != nil {
 		return "", fmt.Errorf("create %s: %w", topic, err)
 	}
 	return topic, nil
@@ -178,9 +195,15 @@ func (u usage) minus(before usage) usage {
 }
 
 // diskBytes adds up the files of the data directory.
-func (t *target) diskBytes() (int64, error) {
+func (t *target) diskBytes() (int64, error) { return folderBytes(t.dir) }
+
+// folderBytes adds up the files below a folder.
+func folderBytes(dir string) (int64, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return 0, err
+	}
 	var sum int64
-	err := filepath.Walk(t.dir, func(_ string, info os.FileInfo, err error) error {
+	err := filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 		if os.IsNotExist(err) {
 			return nil // deleted meanwhile, such as a compacted table
 		}
@@ -190,7 +213,7 @@ func (t *target) diskBytes() (int64, error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("add up %s: %w", t.dir, err)
+		return 0, fmt.Errorf("add up %s: %w", dir, err)
 	}
 	return sum, nil
 }

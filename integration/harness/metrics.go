@@ -16,7 +16,7 @@ type Metrics map[string]float64
 
 // Scrape reads /metrics of the server at addr, which is host:port.
 func Scrape(addr string) (Metrics, error) {
-	client := &http.Client{Timeout: healthTimeout}
+	client := &http.Client{Timeout: scrapeTimeout}
 	defer client.CloseIdleConnections()
 	code, body, err := get(client, "http://"+addr+"/metrics")
 	if err != nil {

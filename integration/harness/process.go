@@ -19,6 +19,7 @@ const (
 	stopMax       = 30 * time.Second
 	healthEvery   = 5 * time.Millisecond
 	healthTimeout = 2 * time.Second
+	scrapeTimeout = 20 * time.Second // of a server under full load
 )
 
 // ErrExited says that a server ended by itself while it was expected to run.
