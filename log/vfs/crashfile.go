@@ -113,6 +113,34 @@ func (f *crashFile) writeLocked(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
+// WriteDirect writes page by page: of an unsynced direct write, a power cut keeps any of its pages.
+func (f *crashFile) WriteDirect(p []byte, off int64) error {
+	if err := checkDirect(f.path, p, off); err != nil {
+		return err
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	for ; len(p) > 0; p, off = p[DirectAlign:], off+DirectAlign {
+		if _, err := f.writeLocked(p[:DirectAlign], off); err != nil {
+			return err
+		}
+	}
+	return f.checkLocked("write", true)
+}
+
+// Allocate does nothing: this disk is never full. See Faulty.
+func (f *crashFile) Allocate(off, n int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.checkLocked("allocate", true); err != nil {
+		return err
+	}
+	if off < 0 || n <= 0 {
+		return pathError("allocate", f.path, unix.EINVAL)
+	}
+	return nil
+}
+
 // Truncate sets the length.
 func (f *crashFile) Truncate(size int64) error {
 	f.fs.mu.Lock()

@@ -15,7 +15,7 @@ const (
 	OpOpen               // Open, OpenReadWrite, OpenLog, OpenDir
 	OpCreate             // Create
 	OpRead               // Read, ReadAt
-	OpWrite              // Write, WriteAt
+	OpWrite              // Write, WriteAt, WriteDirect
 	OpTruncate           // Truncate
 	OpSync               // Sync and SyncData of a file
 	OpSyncDir            // Sync of a directory
@@ -26,12 +26,13 @@ const (
 	OpList               // List
 	OpStat               // Stat, Size, GetDiskUsage
 	OpLock               // Lock
+	OpAllocate           // Allocate
 	opCount
 )
 
 var opNames = [opCount]string{
 	"any", "open", "create", "read", "write", "truncate", "sync", "syncdir", "rename", "remove",
-	"link", "mkdir", "list", "stat", "lock",
+	"link", "mkdir", "list", "stat", "lock", "allocate",
 }
 
 // String returns the kind's name.

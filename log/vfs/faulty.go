@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type Faulty struct {
 	space struct {
 		sync.Mutex
 		free int64 // bytes, or unlimited
+		// reserved is, by path, up to where a file has space by Allocate, where that is beyond its
+		// length. Bounded by the paths that a test opens.
+		reserved map[string]int64
 	}
 }
 
@@ -45,6 +49,7 @@ var _ FS = (*Faulty)(nil)
 func NewFaulty(inner FS, faults ...Fault) *Faulty {
 	f := &Faulty{Sleep: time.Sleep, inner: inner}
 	f.space.free = unlimited
+	f.space.reserved = map[string]int64{}
 	for _, fault := range faults {
 		f.Add(fault)
 	}
@@ -85,7 +90,8 @@ func (f *Faulty) BytesReadUnder(prefix string) int64 { return f.count.bytesReadU
 // SetFree limits the disk to so many more bytes; a negative number lifts the limit. A write that
 // makes a file longer takes space; overwriting and holes take none; truncating, removing and
 // replacing a file give its space back, even while it is open or has another name. A write that
-// finds too little space writes what fits and fails with ErrNoSpace.
+// finds too little space writes what fits and fails with ErrNoSpace. What Allocate reserves is
+// taken at once; writes there then take none.
 func (f *Faulty) SetFree(bytes int64) {
 	f.space.Lock()
 	defer f.space.Unlock()
@@ -157,18 +163,31 @@ func (f *Faulty) removing(name string, do func() error) error {
 	err := do()
 	if err == nil {
 		f.gainLocked(size)
+		for reserved := range f.space.reserved {
+			if under(reserved, cleanPath(name)) {
+				delete(f.space.reserved, reserved)
+			}
+		}
 	}
 	return err
 }
 
-// treeBytes adds up the lengths of the files at and below a name. What cannot be read counts 0.
+// under reports whether a path is dir or lies in it.
+func under(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+
+// takenLocked returns up to where a file of that length has its space already.
+func (f *Faulty) takenLocked(name string, size int64) int64 {
+	return max(size, f.space.reserved[name])
+}
+
+// treeBytes adds up the space of the files at and below a name. What cannot be read counts 0.
 func (f *Faulty) treeBytes(name string) int64 {
 	info, err := f.inner.Stat(name)
 	if err != nil {
 		return 0
 	}
 	if !info.IsDir() {
-		return info.Size()
+		return f.takenLocked(cleanPath(name), info.Size())
 	}
 	names, err := f.inner.List(name)
 	if err != nil {

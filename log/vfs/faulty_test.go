@@ -17,6 +17,7 @@ func eachOp(fsys FS, dir string) map[Op]error {
 	if err == nil {
 		_, errs[OpWrite] = f.WriteAt([]byte("abc"), 0)
 		_, errs[OpRead] = f.ReadAt(make([]byte, 2), 0)
+		errs[OpAllocate] = f.Allocate(0, 100)
 		errs[OpTruncate] = f.Truncate(2)
 		errs[OpSync] = f.SyncData()
 		_, errs[OpStat] = f.Size()

@@ -73,6 +73,7 @@ func (h *faultyHandle) writeWithin(
 	if err != nil {
 		return 0, err
 	}
+	size = h.fs.takenLocked(h.path, size)
 	fits := max(min(size-off, int64(len(p))), 0) + space.free // overwriting takes no space
 	if fits >= int64(len(p)) {
 		n, err := h.counted(do(p))
@@ -140,6 +141,49 @@ type faultyLog struct {
 
 var _ LogFile = (*faultyLog)(nil)
 
+// WriteDirect writes past the page cache. With too little space, whole pages are written.
+func (l *faultyLog) WriteDirect(p []byte, off int64) error {
+	if err := checkDirect(l.path, p, off); err != nil {
+		return err
+	}
+	_, err := l.write(p, off, func(p []byte) (int, error) {
+		p = p[:len(p)&^(DirectAlign-1)]
+		if err := l.inner.WriteDirect(p, off); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	})
+	return err
+}
+
+// Allocate takes the space, or fails with ErrNoSpace and takes none.
+func (l *faultyLog) Allocate(off, n int64) error {
+	if err := l.fs.check(OpAllocate, l.path); err != nil {
+		return err
+	}
+	space := &l.fs.space
+	space.Lock()
+	defer space.Unlock()
+	if space.free == unlimited {
+		return l.inner.Allocate(off, n)
+	}
+	size, err := l.inner.Size()
+	if err != nil {
+		return err
+	}
+	need := max(off+n-l.fs.takenLocked(l.path, size), 0)
+	if need > space.free {
+		l.fs.count.injected()
+		return pathError(OpAllocate.String(), l.path, ErrNoSpace)
+	}
+	if err := l.inner.Allocate(off, n); err != nil {
+		return err
+	}
+	space.free -= need
+	space.reserved[l.path] = max(space.reserved[l.path], off+n)
+	return nil
+}
+
 // Truncate sets the length and gives back the space of what it cuts.
 func (l *faultyLog) Truncate(size int64) error {
 	if err := l.fs.check(OpTruncate, l.path); err != nil {
@@ -154,7 +198,8 @@ func (l *faultyLog) Truncate(size int64) error {
 	if err := l.inner.Truncate(size); err != nil {
 		return err
 	}
-	l.fs.gainLocked(max(before-size, 0))
+	l.fs.gainLocked(max(l.fs.takenLocked(l.path, before)-size, 0))
+	delete(l.fs.space.reserved, l.path)
 	return nil
 }
 

@@ -35,6 +35,15 @@ type FS interface {
 type LogFile interface {
 	io.ReaderAt
 	io.WriterAt
+	// WriteDirect writes past the page cache where the file system can, and like WriteAt elsewhere.
+	// Position, length and memory are multiples of DirectAlign; see AlignedBuffer. It is coherent
+	// with ReadAt, and durable after a sync, like WriteAt. It must not overlap a WriteAt that is
+	// under way.
+	WriteDirect(p []byte, off int64) error
+	// Allocate reserves disk space for n bytes at off and leaves the length as it is, so that
+	// writes there do not find the disk full. Where the file system cannot, it does nothing.
+	// Truncate gives back what is reserved beyond the new length.
+	Allocate(off, n int64) error
 	// Truncate sets the length: it cuts the file, or extends it with zeros.
 	Truncate(size int64) error
 	// SyncData makes the written bytes and the length durable (fdatasync).

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -66,7 +67,17 @@ func (osFS) Lock(name string) (io.Closer, error) {
 type osLogFile struct {
 	f   *os.File
 	raw syscall.RawConn // keeps the descriptor open for as long as a sync runs
+
+	direct struct { // a second descriptor, opened at the first direct write
+		sync.Mutex
+		file    *os.File
+		refused bool // the file system has no direct writes
+		closed  bool
+	}
 }
+
+// errNoDirect says that a file cannot be opened for direct writes.
+var errNoDirect = errors.New("no direct writes")
 
 func (l *osLogFile) ReadAt(p []byte, off int64) (int, error) { return l.f.ReadAt(p, off) }
 
@@ -95,4 +106,62 @@ func (l *osLogFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (l *osLogFile) Close() error { return l.f.Close() }
+func (l *osLogFile) WriteDirect(p []byte, off int64) error {
+	if err := checkDirect(l.f.Name(), p, off); err != nil {
+		return err
+	}
+	f, err := l.directFile()
+	if err == nil {
+		_, err = f.WriteAt(p, off)
+	}
+	if errors.Is(err, errNoDirect) || errors.Is(err, unix.EINVAL) {
+		// Not this file system, or not with this block size. Some say so only at the write.
+		l.direct.Lock()
+		l.direct.refused = true
+		l.direct.Unlock()
+		_, err = l.f.WriteAt(p, off)
+	}
+	return err
+}
+
+// directFile returns the descriptor for direct writes.
+func (l *osLogFile) directFile() (*os.File, error) {
+	l.direct.Lock()
+	defer l.direct.Unlock()
+	switch {
+	case l.direct.closed:
+		return nil, pathError("write", l.f.Name(), os.ErrClosed)
+	case l.direct.refused:
+		return nil, errNoDirect
+	case l.direct.file == nil:
+		f, err := openDirect(l.f.Name())
+		if err != nil {
+			return nil, err
+		}
+		l.direct.file = f
+	}
+	return l.direct.file, nil
+}
+
+func (l *osLogFile) Allocate(off, n int64) error {
+	var err error
+	if ctlErr := l.raw.Control(func(fd uintptr) { err = allocate(int(fd), off, n) }); ctlErr != nil {
+		err = ctlErr
+	}
+	if err != nil {
+		return pathError("allocate", l.f.Name(), err)
+	}
+	return nil
+}
+
+func (l *osLogFile) Close() error {
+	l.direct.Lock()
+	direct := l.direct.file
+	l.direct.file, l.direct.closed = nil, true
+	l.direct.Unlock()
+	var err error
+	if direct != nil {
+		err = direct.Close()
+	}
+	return errors.Join(err, l.f.Close())
+}
