@@ -74,6 +74,26 @@ func checkFormat(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
+	return judgeFormat(path, p)
+}
+
+// InspectFormat checks the version of a data directory and changes nothing: one without a version
+// is none of ours.
+func InspectFormat(fs vfs.FS, dir string) error {
+	path := fs.PathJoin(dir, formatName)
+	p, err := fs.ReadFile(path)
+	if isNotExist(err) {
+		return fmt.Errorf("there is no file %s; is this a data directory of ChronosDB? %w", path,
+			ErrFormatUnknown)
+	}
+	if err != nil {
+		return err
+	}
+	return judgeFormat(path, p)
+}
+
+// judgeFormat reads the content of the file at that path.
+func judgeFormat(path string, p []byte) error {
 	digits, ok := strings.CutPrefix(strings.TrimSuffix(string(p), "\n"), formatPrefix)
 	version, err := strconv.Atoi(digits)
 	if !ok || err != nil || version < 1 {

@@ -21,24 +21,28 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs, // an unknown command is answered below, in one line
 	}
-	root.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
-		return usagef("unknown command %q; did you mean %q?",
-			args[0], nearest(args[0], commandNames(root)))
-	}
+	root.RunE = helpOrNearest
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagError(cmd.Flags(), err)
 	})
-	root.AddCommand(newServe(), newVersion())
+	root.AddCommand(newServe(), newLog(), newVersion())
 	root.InitDefaultCompletionCmd("serve")
 	return root
 }
 
-func commandNames(root *cobra.Command) []string {
+// helpOrNearest runs a command that only holds others: alone it prints its help, and behind an
+// unknown name it says which known one is nearest.
+func helpOrNearest(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	return usagef("unknown command %q; did you mean %q?",
+		args[0], nearest(args[0], commandNames(cmd)))
+}
+
+func commandNames(of *cobra.Command) []string {
 	var names []string
-	for _, command := range root.Commands() {
+	for _, command := range of.Commands() {
 		names = append(names, command.Name())
 	}
 	return names

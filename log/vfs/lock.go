@@ -57,6 +57,11 @@ func LockDir(fs FS, dir string, holder Holder) (io.Closer, error) {
 	return &dirLock{fs: fs, name: name, lock: lock}, nil
 }
 
+// HolderOf reads who holds a directory, or held it when the process was killed, as the LOCK file
+// says. It does not touch the lock: taking it, however briefly, could make a start fail. The zero
+// Holder means that nobody is named.
+func HolderOf(fs FS, dir string) Holder { return readHolder(fs, fs.PathJoin(dir, lockName)) }
+
 // dirLock is a held directory lock.
 type dirLock struct {
 	fs   FS

@@ -91,7 +91,7 @@ func OpenStore(o StoreOptions) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := log.Open(o.FS.PathJoin(o.Dir, "log"), log.Options{
+	l, err := log.Open(o.FS.PathJoin(o.Dir, LogName), log.Options{
 		FS: o.FS, Clock: o.Clock, Logger: o.Logger,
 	})
 	if err != nil {

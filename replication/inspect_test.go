@@ -1,0 +1,207 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+// verified is a closed data directory with something of everything in it.
+type verified struct {
+	t     *testing.T
+	fs    *vfs.Crash
+	files map[string][]byte // by path
+}
+
+func newVerified(t *testing.T) *verified {
+	t.Helper()
+	n := startNode(t)
+	seq := int32(0)
+	for i := range 40 {
+		n.append(n.batch(-1, -1, rec{value: fmt.Sprintf("plain %d %0500d", i, 0)}))
+		n.append(n.batch(7, batch.Sequence(seq), rec{value: "idempotent"}, rec{value: "too"}))
+		seq += 2
+		n.append(n.batch(-1, -1, rec{value: "soon", delay: at(100)}, rec{value: "late", delay: at(1 << 30)}))
+		n.idle()
+	}
+	n.clock.Advance(time.Second)
+	n.idle()
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v := &verified{t: t, fs: n.fs, files: map[string][]byte{}}
+	v.collect("/data")
+	return v
+}
+
+// collect reads all files below a folder.
+func (v *verified) collect(dir string) {
+	v.t.Helper()
+	names, err := v.fs.List(dir)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for _, name := range names {
+		path := v.fs.PathJoin(dir, name)
+		info, err := v.fs.Stat(path)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		if info.IsDir() {
+			v.collect(path)
+			continue
+		}
+		if v.files[path], err = v.fs.ReadFile(path); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+func (v *verified) put(path string, p []byte) {
+	v.t.Helper()
+	if err := v.fs.WriteFileAtomic(path, p); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// verify returns all findings, and makes sure that nothing was written.
+func (v *verified) verify(parallel int) (found []log.Finding, folders []VerifiedFolder) {
+	v.t.Helper()
+	before := v.fs.Stats()
+	var total, read int64
+	folders, err := Verify(context.Background(), VerifyOptions{
+		FS: v.fs, DataDir: "/data", Parallel: parallel,
+		OnTotal:   func(n int64) { total = n },
+		OnBytes:   func(n int64) { read += n },
+		OnFinding: func(f log.Finding) { found = append(found, f) },
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if after := v.fs.Stats(); after.BytesWritten != before.BytesWritten || after.Syncs != before.Syncs {
+		v.t.Fatal("verify has written")
+	}
+	if len(found) == 0 && total != read {
+		v.t.Errorf("%d bytes were announced, %d read", total, read)
+	}
+	return found, folders
+}
+
+func TestVerifyOfAWholeDataDirectory(t *testing.T) {
+	v := newVerified(t)
+	for _, parallel := range []int{0, 1, 4} {
+		found, folders := v.verify(parallel)
+		if len(found) > 0 {
+			t.Errorf("found %v in a directory without a fault", found)
+		}
+		var names []string
+		for _, f := range folders {
+			names = append(names, f.Name)
+		}
+		slices.Sort(names)
+		if want := []string{"index", "metadata", "t-0"}; !slices.Equal(names, want) {
+			t.Errorf("verified %v, want %v", names, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Verify(ctx, VerifyOptions{FS: v.fs, DataDir: "/data"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	_, err := Verify(context.Background(), VerifyOptions{FS: v.fs, DataDir: "/data/topics"})
+	if !errors.Is(err, log.ErrFormatUnknown) {
+		t.Errorf("a folder that is no data directory: %v", err)
+	}
+}
+
+// TestVerifyComparesFilesWithEachOther removes whole folders: each file that is left is sound.
+func TestVerifyComparesFilesWithEachOther(t *testing.T) {
+	v := newVerified(t)
+	partition := ""
+	for path := range v.files {
+		if v.fs.PathBase(path) == ProducersName {
+			partition = v.fs.PathDir(path)
+		}
+	}
+	staging := v.fs.PathJoin(partition, StagingName)
+	delivered := func(f log.Finding) bool {
+		return errors.Is(f.Err, ErrDisagree) && log.IsSegmentName(v.fs.PathBase(f.File))
+	}
+	for _, test := range []struct {
+		remove string
+		want   []func(f log.Finding) bool
+	}{
+		{staging, []func(f log.Finding) bool{
+			func(f log.Finding) bool { return f.File == staging }, delivered,
+		}},
+		{partition, []func(f log.Finding) bool{func(f log.Finding) bool { return f.File == partition }}},
+	} {
+		if err := v.fs.RemoveAll(test.remove); err != nil {
+			t.Fatal(err)
+		}
+		found, _ := v.verify(1)
+		for i, want := range test.want {
+			if !slices.ContainsFunc(found, want) {
+				t.Errorf("without %s: finding %d is not among %v", test.remove, i, found)
+			}
+		}
+	}
+}
+
+// TestVerifyNamesEveryDamagedFile flips bits and cuts in every file of a data directory.
+func TestVerifyNamesEveryDamagedFile(t *testing.T) {
+	v := newVerified(t)
+	flips := map[string]int{} // by kind of file
+	for path, whole := range v.files {
+		name := v.fs.PathBase(path)
+		step := 1
+		switch kind := kindOfFile(name); {
+		case kind == "": // not checked: a lock, options, a marker
+			continue
+		case kind == ".log", kind == ".sst":
+			step = 61
+		case kind == "recovery-point":
+			step = 2 * 512 // the magic of two slots: log tests the rest
+		}
+		for i := 0; i < len(whole); i += step {
+			changed := slices.Clone(whole)
+			changed[i] ^= 0x10
+			v.put(path, changed)
+			found, _ := v.verify(1)
+			if !slices.ContainsFunc(found, func(f log.Finding) bool {
+				return f.File == path && f.Grade != log.GradeRemark
+			}) {
+				t.Errorf("bit flip in byte %d of %s: found %v", i, path, found)
+			}
+			flips[kindOfFile(name)]++
+		}
+		v.put(path, whole)
+	}
+	if len(flips) < 6 {
+		t.Errorf("files of these kinds only were there: %v", flips)
+	}
+}
+
+// kindOfFile is what a file of a data directory holds, "" if nothing checks it.
+func kindOfFile(name string) string {
+	for _, kind := range []string{".index", ".timeindex", ".sst"} {
+		if strings.HasSuffix(name, kind) {
+			return kind
+		}
+	}
+	if log.IsSegmentName(name) {
+		return ".log"
+	}
+	if slices.Contains([]string{log.NoteName, log.EpochsName, ProducersName}, name) {
+		return name
+	}
+	return ""
+}
