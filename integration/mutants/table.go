@@ -43,4 +43,6 @@ var hunts = []hunt{
 	{mutant.DeliverEarly, explorer, fewHistories},
 	{mutant.HWAheadOfFlushed, "replication", "TestAckWaitsForTheFlush"},
 	{mutant.HWAheadOfFlushed, explorer, fewHistories},
+	{mutant.JournalRecycledEarly, "log/journal", "TestModel"},
+	{mutant.GenerationIgnored, "log/journal", "TestModel"},
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/chronosdb/chronosdb/groups"
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 )
@@ -78,6 +79,15 @@ var mappings = []mapping{
 	{batch.ErrBadCompression, kerr.CorruptMessage},
 	// Not MESSAGE_TOO_LARGE: Java would split the batch and send each half, as large a bomb, again.
 	{batch.ErrBomb, kerr.InvalidRecord},
+
+	// log/journal: none reaches a client but through a log that has failed.
+	{journal.ErrClosed, kerr.KafkaStorageError},
+	{journal.ErrFailed, kerr.KafkaStorageError},
+	{journal.ErrNoSpace, kerr.KafkaStorageError},
+	{journal.ErrFull, kerr.KafkaStorageError},
+	{journal.ErrTooLarge, kerr.KafkaStorageError},
+	{journal.ErrCorrupt, kerr.KafkaStorageError},
+	{journal.ErrNotRecovered, kerr.KafkaStorageError},
 
 	// replication: judging a producer and a reader.
 	{replication.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},

@@ -23,7 +23,7 @@ import (
 // by being forgotten.
 func TestEveryErrorHasACode(t *testing.T) {
 	mapped := mappedNames(t)
-	for _, pkg := range []string{"log/batch", "log", "replication", "replication/metadata", "groups"} {
+	for _, pkg := range []string{"log/batch", "log/journal", "log", "replication", "replication/metadata", "groups"} {
 		names := sentinels(t, filepath.Join("..", "..", pkg))
 		if len(names) < 4 {
 			t.Errorf("%s: found only the sentinels %v; the search is broken", pkg, names)

@@ -31,6 +31,10 @@ const (
 	DeliverEarly Name = "deliver-early"
 	// HWAheadOfFlushed shows consumers records that a power cut could take back.
 	HWAheadOfFlushed Name = "hw-ahead-of-flushed"
+	// JournalRecycledEarly uses a file of the commit journal again that is not released.
+	JournalRecycledEarly Name = "journal-recycled-early"
+	// GenerationIgnored takes a record of an earlier use of a journal file for one of this use.
+	GenerationIgnored Name = "generation-ignored"
 )
 
 // All returns every fault, for the test runner that tries each in turn.
@@ -38,6 +42,6 @@ func All() []Name {
 	return []Name{
 		NoFsync, AckBeforeFsync, NoDirSync, NoGate, DueNowBeforeStagingHW, NoDedupe,
 		DuplicateBeforeDurable, NoSettlements, IndexAboveHW, EpochNotRaised, ReplayFromZero,
-		DeliverEarly, HWAheadOfFlushed,
+		DeliverEarly, HWAheadOfFlushed, JournalRecycledEarly, GenerationIgnored,
 	}
 }

@@ -1,0 +1,295 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chronosdb/chronosdb/log/mutant"
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+// keepBytes is how much of the memory for records is kept between commits.
+const keepBytes = 4 << 20
+
+// Journal is the commit journal of a data directory. Its methods may be called from any goroutine,
+// Commit by one at a time.
+type Journal struct {
+	o        Options
+	maker    sync.WaitGroup // of the goroutine that makes files
+	counters counters
+
+	commit struct { // one commit at a time; locked before mu
+		sync.Mutex
+		current *file
+		buf     []byte // aligned
+	}
+
+	mu struct { // short: never held during I/O
+		sync.Mutex
+		changed *sync.Cond // told of every change that the maker or a commit may wait for
+
+		files []*file // all there are
+		ready []*file // begun, not used yet
+		full  []*file // used up, oldest first, not released
+		free  []*file // may be begun anew
+
+		index map[string][]ref // until Recovered
+
+		next       Sequence
+		released   Sequence
+		generation uint64 // the highest given to a file
+		making     bool   // a file is being made or begun
+		noRoom     bool   // the disk had none for another file; until the next Release
+		recovered  bool
+		closed     bool
+		failed     error
+
+		wanted chan struct{} // holds one value when files are getting short
+	}
+}
+
+// CommitBytesMax is how many bytes of entries fit one commit.
+func (j *Journal) CommitBytesMax() int {
+	return int(min(RecordBytesMax, j.o.FileBytes-firstRecord-recordHeaderBytes))
+}
+
+// EntryBytes returns how much an entry adds to a commit, for the sum that CommitBytesMax bounds.
+func EntryBytes(logName string, payloadBytes int) int {
+	return entryHeaderBytes + len(logName) + payloadBytes
+}
+
+// Commit makes the entries durable, with one write and one fdatasync, and returns the sequence of
+// their record. The payloads are the caller's again when it returns.
+//
+// Errors: ErrTooLarge, ErrFull, ErrNotRecovered, ErrClosed, and ErrFailed, which is final.
+func (j *Journal) Commit(entries []Entry) (Sequence, error) {
+	j.commit.Lock()
+	defer j.commit.Unlock()
+	body := 0
+	for i := range entries {
+		if err := entries[i].check(); err != nil {
+			return 0, err
+		}
+		body += entries[i].encodedBytes()
+	}
+	if len(entries) == 0 {
+		return 0, fmt.Errorf("commit of no entries")
+	}
+	if body > j.CommitBytesMax() {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, body, j.CommitBytesMax())
+	}
+	size := recordBytes(body)
+	f, sequence, err := j.place(size)
+	if err != nil {
+		return 0, err
+	}
+	p := j.record(f, entries, recordHeader{
+		generation: f.header.generation, sequence: sequence, position: f.pos,
+		bodyBytes: body, entries: len(entries),
+	})
+	if err := f.log.WriteDirect(p, f.pos); err != nil {
+		return 0, j.fail(fmt.Errorf("write %s at byte %d: %w", f.path, f.pos, err))
+	}
+	if err := f.log.SyncData(); err != nil {
+		// Not tried again: the kernel may have dropped the pages.
+		return 0, j.fail(fmt.Errorf("fdatasync %s: %w", f.path, err))
+	}
+	f.pos += size
+	j.counters.note(len(entries), body, size)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f.last = sequence
+	j.mu.next = sequence + 1
+	return sequence, nil
+}
+
+// record builds a record in the buffer for it.
+func (j *Journal) record(f *file, entries []Entry, h recordHeader) []byte {
+	size := int(recordBytes(h.bodyBytes))
+	if len(j.commit.buf) < size {
+		j.commit.buf = vfs.AlignedBuffer(max(size, 64<<10))
+	}
+	buf := j.commit.buf
+	if len(buf) > keepBytes {
+		j.commit.buf = nil
+	}
+	p := buf[:recordHeaderBytes]
+	for i := range entries {
+		p = entries[i].appendTo(p)
+	}
+	putRecordHeader(p, h, f.header.salt)
+	clear(buf[len(p):size])
+	return buf[:size]
+}
+
+// place returns the file that has room for so many bytes, and the sequence of the record. It waits
+// for a file that is being made.
+func (j *Journal) place(size int64) (*file, Sequence, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.writableLocked(); err != nil {
+		return nil, 0, err
+	}
+	if f := j.commit.current; f != nil && f.pos+size <= f.header.fileBytes {
+		return f, j.mu.next, nil
+	}
+	if f := j.commit.current; f != nil {
+		j.commit.current = nil
+		j.mu.full = append(j.mu.full, f)
+		j.freeLocked()
+	}
+	for waited := false; len(j.mu.ready) == 0; waited = true {
+		if err := j.writableLocked(); err != nil {
+			return nil, 0, err
+		}
+		if !waited {
+			j.counters.waits.Add(1)
+		}
+		if j.o.Manual {
+			if made, err := j.prepareLocked(); err != nil {
+				return nil, 0, err
+			} else if made {
+				continue
+			}
+		}
+		if !j.mu.making && !j.canPrepareLocked() {
+			j.wantLocked()
+			return nil, 0, fmt.Errorf("%w: %d files", ErrFull, len(j.mu.files))
+		}
+		j.mu.changed.Wait()
+	}
+	f := j.mu.ready[0]
+	j.mu.ready = j.mu.ready[1:]
+	j.commit.current = f
+	if 2*len(j.mu.full) >= j.o.FilesMax || len(j.mu.ready) == 0 && !j.canPrepareLocked() {
+		j.wantLocked()
+	}
+	j.mu.changed.Broadcast()
+	return f, j.mu.next, nil
+}
+
+// wantLocked tells the owner that files are getting short.
+func (j *Journal) wantLocked() {
+	select {
+	case j.mu.wanted <- struct{}{}:
+	default:
+	}
+}
+
+// writableLocked returns why there are no commits, if there are none.
+func (j *Journal) writableLocked() error {
+	switch {
+	case j.mu.closed:
+		return fmt.Errorf("%s: %w", j.o.Dir, ErrClosed)
+	case j.mu.failed != nil:
+		return j.mu.failed
+	case !j.mu.recovered:
+		return fmt.Errorf("%s: %w", j.o.Dir, ErrNotRecovered)
+	}
+	return nil
+}
+
+// fail makes an error final.
+func (j *Journal) fail(err error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failLocked(err)
+}
+
+func (j *Journal) failLocked(err error) error {
+	if j.mu.failed == nil {
+		j.mu.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	j.mu.changed.Broadcast()
+	return j.mu.failed
+}
+
+// Next returns the sequence that the next commit gets.
+func (j *Journal) Next() Sequence {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.mu.next
+}
+
+// Wanted receives when files are getting short: the owner should drain the logs up to
+// OldestFileEnd and Release it.
+func (j *Journal) Wanted() <-chan struct{} { return j.mu.wanted }
+
+// OldestFileEnd returns the last sequence of the oldest file that is full and not released; 0 if
+// there is none.
+func (j *Journal) OldestFileEnd() Sequence {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.mu.full) == 0 {
+		return 0
+	}
+	return j.mu.full[0].last
+}
+
+// Release says that every entry with a sequence up to this one is durable in its segment. Files
+// that have no other are used again.
+func (j *Journal) Release(upTo Sequence) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mu.released = max(j.mu.released, min(upTo, j.mu.next-1))
+	j.mu.noRoom = false
+	j.freeLocked()
+	j.mu.changed.Broadcast()
+}
+
+// freeLocked moves the full files that are released to the free ones.
+func (j *Journal) freeLocked() {
+	for len(j.mu.full) > 0 {
+		f := j.mu.full[0]
+		early := mutant.On(mutant.JournalRecycledEarly) && len(j.mu.ready) == 0
+		if f.last > j.mu.released && !early {
+			return
+		}
+		j.mu.free = append(j.mu.free, f)
+		j.mu.full = j.mu.full[1:]
+	}
+}
+
+// Close stops the journal. If everything has been released, the next Open will read no file.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	if j.mu.closed {
+		j.mu.Unlock()
+		return fmt.Errorf("%s: %w", j.o.Dir, ErrClosed)
+	}
+	j.mu.closed = true
+	clean := j.mu.recovered && j.mu.failed == nil && j.mu.released+1 == j.mu.next
+	m := mark{next: j.mu.next, generation: j.mu.generation}
+	j.mu.changed.Broadcast()
+	j.mu.Unlock()
+	j.maker.Wait()
+	j.commit.Lock() // a commit that is under way ends first
+	defer j.commit.Unlock()
+	var err error
+	if clean && j.Next() == m.next {
+		err = j.o.storeMark(m)
+	}
+	return errors.Join(err, j.closeFiles())
+}
+
+func (j *Journal) closeFiles() error {
+	var errs []error
+	for _, f := range j.mu.files {
+		errs = append(errs, f.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// counters are the journal's figures.
+type counters struct {
+	commits, entries, bodyBytes, writtenBytes, waits, made, recycled atomic.Int64
+}
+
+func (c *counters) note(entries, body int, size int64) {
+	c.commits.Add(1)
+	c.entries.Add(int64(entries))
+	c.bodyBytes.Add(int64(body))
+	c.writtenBytes.Add(size)
+}
