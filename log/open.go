@@ -234,13 +234,23 @@ func (r *recovery) recoverEpochs() error {
 	r.epochs = r.epochs.lowerTo(r.next)
 	l.epochs.Store(&r.epochs)
 	if !r.newEpochs {
-		return nil
+		return r.keepEpochs()
 	}
 	path := l.o.FS.PathJoin(l.dir, epochsName)
 	if err := l.o.FS.WriteFileAtomic(path, r.epochs.encode()); err != nil {
 		return fmt.Errorf("store leader epochs: %w", err)
 	}
 	return nil
+}
+
+// keepEpochs makes the name of the epochs file durable. A process that died between its rename and
+// the directory's sync leaves an epoch that is read and that a power cut can still take away; the
+// next append in that epoch would find it known, and not write it again.
+func (r *recovery) keepEpochs() error {
+	if !r.epochsKnown {
+		return nil
+	}
+	return r.l.o.FS.SyncDir(r.l.dir)
 }
 
 // epochsFromBatches walks all headers of the recovered segments.
