@@ -13,16 +13,21 @@ type hunt struct {
 const (
 	explorer     = "integration/explore"
 	fewHistories = "TestFewHistories"
+	// The other explorer knows only logs, and every point at which one can be cut off.
+	crashExplorer = "integration/crash"
+	fewPoints     = "TestFewPoints"
 )
 
 // hunts names a test for every fault of mutant.All. A fault without a row fails the run.
 var hunts = []hunt{
 	{mutant.NoFsync, "log", "TestModel"},
 	{mutant.NoFsync, explorer, fewHistories},
+	{mutant.NoFsync, crashExplorer, fewPoints},
 	{mutant.AckBeforeFsync, "replication", "TestAckWaitsForTheFlush"},
 	{mutant.AckBeforeFsync, explorer, fewHistories},
 	{mutant.NoDirSync, "log", "TestModel"},
 	{mutant.NoDirSync, explorer, fewHistories},
+	{mutant.NoDirSync, crashExplorer, fewPoints},
 	{mutant.NoGate, "replication", "TestGateHoldsAProducerThatChangesLogs"},
 	{mutant.NoGate, explorer, fewHistories},
 	{mutant.DueNowBeforeStagingHW, "timer", "TestNothingIsDeliveredBeforeItsStagingIsDurable"},
