@@ -134,7 +134,7 @@ func (w *world) takesNothing() error {
 		w.models[i].update(func(p *promise) { p.batches = before.batches })
 		failed++
 		if _, err := l.Flush(); err == nil || l.FlushedEnd() != flushed {
-			return fmt.Errorf("log %d has failed and was flushed from %d to %d: %v", i, flushed, l.FlushedEnd(), err)
+			return fmt.Errorf("log %d has failed and was flushed from %d to %d: %w", i, flushed, l.FlushedEnd(), err)
 		}
 	}
 	if failed == 0 {
