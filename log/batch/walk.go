@@ -100,12 +100,18 @@ func (w *walker) records(p []byte, count int) error {
 // says yes or no: building an error here would cost the sound records, and explain
 // finds the reason.
 func (w *walker) record(p []byte, index int) bool {
-	delta, at := varlong(p, 1)
-	if at < 0 || at >= len(p) {
-		return false
+	// Short varints are read in place, because a call for each of them would be half of the walk.
+	// Lengths stay in zigzag form: odd ones are negative.
+	delta, at := int64(p[1]), 2
+	switch {
+	case delta < 0x80:
+		delta = delta>>1 ^ -(delta & 1)
+	default:
+		delta, at = varlong(p, 1)
+		if at < 0 || at >= len(p) {
+			return false
+		}
 	}
-	// Varints of one byte are read in place, because a call for each of them would
-	// be half of the walk. Lengths stay in zigzag form: odd ones are negative.
 	offset := uint32(p[at])
 	if at++; offset >= 0x80 {
 		offset, at = uvarint(p, at-1)
@@ -127,11 +133,23 @@ func (w *walker) record(p []byte, index int) bool {
 	default:
 		at += int(size >> 1)
 	}
-	value, at := varint(p, at)
-	if at < 0 || value < -1 || int(value) >= len(p)-at {
+	if at >= len(p) {
 		return false
 	}
-	at += max(int(value), 0)
+	if size = uint32(p[at]); size >= 0x80 {
+		size, at = uvarint(p, at)
+	} else {
+		at++
+	}
+	switch {
+	case at < 0 || at >= len(p):
+		return false
+	case size == nullLength:
+	case size&1 != 0 || int(size>>1) >= len(p)-at:
+		return false
+	default:
+		at += int(size >> 1)
+	}
 	if index == 0 {
 		w.minDelta, w.maxDelta = delta, delta
 	}
@@ -151,7 +169,7 @@ func (w *walker) headers(p []byte, at, index int) bool {
 	if at < 0 || n < 0 || int(n) > (len(p)-at)/minHeaderBytes {
 		return false
 	}
-	control := false
+	control, first := false, w.first
 	for range n {
 		if at >= len(p) {
 			return false
@@ -163,11 +181,12 @@ func (w *walker) headers(p []byte, at, index int) bool {
 		if at < 0 || size&1 != 0 || int(size>>1) >= len(p)-at {
 			return false
 		}
-		name := p[at : at+int(size>>1)]
-		at += len(name)
-		// Most names are told apart by their first byte.
-		if len(name) > 0 && (name[0] == controlFirstByte || name[0] == w.first) {
-			control = control || w.names.Match(name)
+		from := at
+		at += int(size >> 1)
+		// Most names are told apart by their first byte. An empty name has none: what is looked
+		// at then is the length behind it, and Match says no.
+		if c := p[from]; c == controlFirstByte || c == first {
+			control = control || w.names.Match(p[from:at])
 		}
 		size = uint32(p[at])
 		if at++; size >= 0x80 {
