@@ -15,7 +15,9 @@ const frameBytesSmall = 64 << 10
 
 const (
 	// shareParts is how many connections it takes at least to fill a lane: one that holds memory
-	// already is not read while the next request would take it beyond its part of the lane.
+	// already is not read while the next request would take it beyond its part of the lane. What
+	// counts of a produce request is only what stays after its first stage, which is over before
+	// the next request is read: batches of a megabyte must not wait for each other's fsync.
 	shareParts = 16
 	// firstParts is the part of a lane that is kept for connections that hold nothing yet: many
 	// that queue requests behind one that waits cannot take it from those with a single request.
@@ -91,7 +93,8 @@ type charge struct {
 	owner   *budget
 	share   *share
 	bytes   int64
-	further bool // not the connection's first: taken from both semaphores
+	lasting int64 // part of bytes that may still be held when the next request is read
+	further bool  // not the connection's first: taken from both semaphores
 }
 
 // claim is what a frame and its decoded form need of the budget, before it is taken.
@@ -103,12 +106,15 @@ func (b *budget) claim(s *share, key int16, frameBytes int) charge {
 	}
 	// A single frame larger than its lane would wait for ever; it takes the whole lane instead.
 	c.bytes = min(n+api.MemoryOf(key, n), c.lane.bytes)
+	if key != produceKey {
+		c.lasting = c.bytes
+	}
 	return c
 }
 
 // try takes what is claimed if that is possible now.
 func (c *charge) try() bool {
-	if !c.share.admits(c.bytes, c.lane.bytes) {
+	if !c.share.admits(c.lasting, c.lane.bytes) {
 		return false
 	}
 	c.further = c.share.held.Load() > 0
@@ -127,7 +133,7 @@ func (c *charge) try() bool {
 
 // acquire waits for what is claimed: for the connection's own requests, then for the others'.
 func (c *charge) acquire(ctx context.Context) error {
-	if err := c.share.await(ctx, c.bytes, c.lane.bytes); err != nil {
+	if err := c.share.await(ctx, c.lasting, c.lane.bytes); err != nil {
 		return fmt.Errorf("wait for the connection's earlier requests: %w", err)
 	}
 	c.further = c.share.held.Load() > 0

@@ -8,11 +8,18 @@ import (
 
 // bufferClasses are the sizes of pooled buffers. The 1 MiB class has room for a batch of the
 // default max.message.bytes with its request around it, or for a fetched partition's default
-// megabyte with its answer.
-var bufferClasses = [...]int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1<<20 + 64<<10, 4<<20 + 64<<10}
+// megabyte with its answer. Requests for many partitions are as large as a client makes them, and
+// fresh memory for each would be cleared, and collected, more often than it is used.
+var bufferClasses = [...]int{
+	4 << 10, 16 << 10, 64 << 10, 256 << 10, 1<<20 + 64<<10, 4<<20 + 64<<10,
+	8<<20 + 64<<10, 16<<20 + 64<<10, 32<<20 + 64<<10, 64<<20 + 64<<10, maxRequestBytesMax,
+}
 
-// bufferPool hands out byte buffers by size class. Anything larger than the last class is left to
-// the garbage collector: rare, and too dear to keep.
+// growBytesMax bounds how far a buffer that grows runs ahead of what is needed.
+const growBytesMax = 4 << 20
+
+// bufferPool hands out byte buffers by size class. What is not used stays in it for a while: the
+// garbage collector empties it. Anything larger than the last class is not kept.
 type bufferPool struct {
 	classes [len(bufferClasses)]sync.Pool // of *[]byte with exactly the class's capacity
 }
@@ -52,7 +59,7 @@ func (p *bufferPool) grow(b []byte, n int) []byte {
 	if cap(b)-len(b) >= n {
 		return b
 	}
-	bigger := p.get(max(len(b)+n, min(2*cap(b), len(b)+n+bufferClasses[len(bufferClasses)-1])))
+	bigger := p.get(max(len(b)+n, min(2*cap(b), len(b)+n+growBytesMax)))
 	bigger = append(bigger, b...)
 	p.put(b)
 	return bigger

@@ -22,10 +22,9 @@ const (
 	lengthBytes = 4
 	// readBufferBytes holds most small requests whole, so that they cost one system call.
 	readBufferBytes = 4 << 10
-	// grantBytesMin is how far a buffer may run ahead of what has arrived on a new connection.
+	// grantBytesMin is how far a buffer may run ahead of what has arrived on a new connection. It
+	// earns more by sending frames.
 	grantBytesMin = 16 << 10
-	// grantBytesMax is how far it may ever run ahead. A connection earns it by sending frames.
-	grantBytesMax = 4 << 20
 )
 
 // errFrame means that the bytes are no frame this server would read. The connection is closed.
@@ -131,7 +130,7 @@ func (r *frameReader) read(ctx context.Context) (frame, error) {
 		c.release()
 		return frame{}, err
 	}
-	r.grant = max(r.grant, min(n, grantBytesMax))
+	r.grant = max(r.grant, n)
 	return frame{bytes: body, charge: c}, nil
 }
 

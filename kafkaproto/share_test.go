@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronosdb/chronosdb/log/batch"
 )
 
 // bulky is a small frame that may take many times its size decoded.
@@ -56,6 +58,32 @@ func TestQueuedRequestsAreAnswered(t *testing.T) {
 		p := h.dial()
 		p.sendAside(hog(h.topic("t"), 20))
 		for number := int32(1); number <= 21; number++ {
+			p.expect(number)
+		}
+	})
+}
+
+// TestLargeBatchesDoNotWaitForEachOther: a batch of the largest size is appended while those before
+// it on the connection wait for the disk, so that one fsync may be for all of them.
+func TestLargeBatchesDoNotWaitForEachOther(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, h *harness) {
+		h.replicas.Auto = false
+		id := h.topic("t")
+		appended := 0
+		h.replicas.Of("t", 0).OnAppend(func(batch.Batch) { appended++ })
+		const inFlight = 5
+		var requests []kmsg.Request
+		for range inFlight {
+			requests = append(requests, produceTo(id, -1, oneBatch(t, 1_000_000)))
+		}
+		p := h.dial()
+		p.sendAside(encode(1, requests...))
+		synctest.Wait()
+		if appended != inFlight {
+			t.Errorf("%d of %d batches are appended before the first is durable", appended, inFlight)
+		}
+		h.replicas.Of("t", 0).Commit()
+		for number := int32(1); number <= inFlight; number++ {
 			p.expect(number)
 		}
 	})

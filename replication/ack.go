@@ -1,6 +1,8 @@
 package replication
 
 import (
+	"sync/atomic"
+
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -19,33 +21,46 @@ type AppendResult struct {
 // Ack is the promise of an answer: it is done when the batch is below the high watermark, or has
 // failed. A duplicate of a batch in flight shares the Ack of the original.
 type Ack struct {
-	done   chan struct{}
-	result AppendResult // constant after done is closed
-	err    error        // constant after done is closed
+	// done is nil until somebody waits or it is known, whichever is first: of the many batches of
+	// one request the writer waits for the first, and finds the others done.
+	done   atomic.Pointer[chan struct{}]
+	result AppendResult // constant once done
+	err    error        // constant once done
 }
 
-func newAck(result AppendResult) *Ack {
-	return &Ack{done: make(chan struct{}), result: result}
-}
+// closedDone is the done of every Ack whose answer was known before anybody waited.
+var closedDone = func() *chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return &c
+}()
+
+func newAck(result AppendResult) *Ack { return &Ack{result: result} }
 
 // Done is closed when Result has the answer.
-func (a *Ack) Done() <-chan struct{} { return a.done }
-
-// Result returns the answer; call it only after Done is closed.
-func (a *Ack) Result() (AppendResult, error) { return a.result, a.err }
-
-func (a *Ack) isDone() bool {
-	select {
-	case <-a.done:
-		return true
-	default:
-		return false
+func (a *Ack) Done() <-chan struct{} {
+	if c := a.done.Load(); c != nil {
+		return *c
 	}
+	c := make(chan struct{})
+	if a.done.CompareAndSwap(nil, &c) {
+		return c
+	}
+	return *a.done.Load()
 }
 
+// IsDone reports whether Result has the answer.
+func (a *Ack) IsDone() bool { return a.done.Load() == closedDone }
+
+// Result returns the answer; call it only after Done is closed or IsDone.
+func (a *Ack) Result() (AppendResult, error) { return a.result, a.err }
+
+// complete gives the answer, once.
 func (a *Ack) complete(err error) {
 	a.err = err
-	close(a.done)
+	if waited := a.done.Swap(closedDone); waited != nil {
+		close(*waited)
+	}
 }
 
 // waiting is an Ack and the offset that a mark must reach for it.

@@ -50,11 +50,11 @@ func TestFailedFsyncIsFinal(t *testing.T) {
 		t.Fatalf("OnFailure was called %d times, want once", len(*failures))
 	}
 	for range 3 {
-		if err := n.CommitOnce(); err == nil && lost.isDone() {
+		if err := n.CommitOnce(); err == nil && lost.IsDone() {
 			break
 		}
 	}
-	if lost.isDone() {
+	if lost.IsDone() {
 		t.Fatal("a batch was acknowledged after its fsync had failed")
 	}
 	if _, err := n.try(n.batch(5, 2, rec{value: "later"}), nil); err == nil {

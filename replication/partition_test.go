@@ -144,7 +144,7 @@ func (n *node) append(b batch.Batch) *Ack {
 
 func (n *node) wantAck(a *Ack, base batch.Offset) {
 	n.t.Helper()
-	if !a.isDone() {
+	if !a.IsDone() {
 		n.t.Fatal("the batch is not acknowledged")
 	}
 	if r, err := a.Result(); err != nil || r.BaseOffset != base {
@@ -189,7 +189,7 @@ func TestAckWaitsForTheFlush(t *testing.T) {
 	b := n.batch(5, 0, rec{value: "a"}, rec{value: "b"})
 	first := n.append(b)
 	again := n.append(b)
-	if first.isDone() || again.isDone() {
+	if first.IsDone() || again.IsDone() {
 		t.Fatal("a batch was acknowledged before it was flushed")
 	}
 	n.wantValues()
@@ -258,13 +258,13 @@ func TestDueNowIsAnsweredWhenReadable(t *testing.T) {
 	if err := n.CommitOnce(); err != nil { // The staging log is durable now.
 		t.Fatal(err)
 	}
-	if ack.isDone() {
+	if ack.IsDone() {
 		t.Fatal("answered before the due-now records were delivered")
 	}
 	if _, err := n.DeliverOnce(); err != nil {
 		t.Fatal(err)
 	}
-	if ack.isDone() {
+	if ack.IsDone() {
 		t.Fatal("answered before the due-now records were durable in the partition log")
 	}
 	n.idle()
@@ -467,7 +467,7 @@ func TestRetryAfterARestartWaitsForItsDueNowRecords(t *testing.T) {
 	}
 	n.powerCut()
 	ack := n.append(b)
-	if ack.isDone() {
+	if ack.IsDone() {
 		t.Fatal("the retry was answered before its due-now record can be read")
 	}
 	n.idle()

@@ -121,7 +121,7 @@ func (w *producerWindow) accept(b batch.Batch, e windowEntry, now clock.UnixMs) 
 		s.entries = s.entries[:0]
 	}
 	for i := range s.entries {
-		if s.entries[i].ack != nil && s.entries[i].ack.isDone() {
+		if s.entries[i].ack != nil && s.entries[i].ack.IsDone() {
 			s.entries[i].ack = nil // The entry itself knows the answer; the channel can go.
 		}
 	}
@@ -147,7 +147,7 @@ func (w *producerWindow) expire(now clock.UnixMs) (forgotten int) {
 // inFlight reports whether a batch waits for its answer: its retry must be known.
 func (s *producerState) inFlight() bool {
 	return slices.ContainsFunc(s.entries, func(e windowEntry) bool {
-		return e.ack != nil && !e.ack.isDone()
+		return e.ack != nil && !e.ack.IsDone()
 	})
 }
 

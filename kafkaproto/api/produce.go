@@ -37,6 +37,11 @@ func (s *Service) produce(c *call, r *kmsg.ProduceRequest) (Reply, error) {
 	p.response.Topics = make([]kmsg.ProduceResponseTopic, len(r.Topics))
 	image := s.o.Replicas.Image()
 	var failed error
+	batches := 0
+	for i := range r.Topics {
+		batches += len(r.Topics[i].Partitions)
+	}
+	p.acks = make([]placedAck, 0, batches)
 	for i := range r.Topics {
 		t, out := &r.Topics[i], &p.response.Topics[i]
 		out.Topic, out.TopicID = t.Topic, t.TopicID
@@ -245,9 +250,7 @@ func partitionMeta(
 // Ready implements Reply.
 func (p *produceReply) Ready() bool {
 	for _, a := range p.acks {
-		select {
-		case <-a.ack.Done():
-		default:
+		if !a.ack.IsDone() {
 			return false
 		}
 	}
@@ -280,11 +283,9 @@ func (p *produceReply) wait(w *Waiter) error {
 	}
 	late := false
 	for _, a := range p.acks {
-		select {
-		case <-a.ack.Done():
+		if a.ack.IsDone() {
 			p.answered(a)
 			continue
-		default:
 		}
 		if late {
 			p.timedOut(a)

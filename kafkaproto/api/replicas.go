@@ -65,6 +65,8 @@ type Partition interface {
 // Ack is the promise of a produce answer: a replication.Ack.
 type Ack interface {
 	Done() <-chan struct{}
+	// IsDone reports whether Done is closed, and makes no channel for it.
+	IsDone() bool
 	Result() (replication.AppendResult, error)
 }
 

@@ -144,13 +144,12 @@ func (s *Service) Start(ctx context.Context, session *Session, frame []byte) (An
 	if err != nil {
 		return Answer{Header: h}, fmt.Errorf("%s version %d: %w", r.name, h.Version, err)
 	}
-	response := request.ResponseKind()
-	response.SetVersion(h.Version)
 	return Answer{
 		Header: h,
 		reply:  reply,
-		// KIP-511: clients must be able to read this answer before they know what we speak.
-		tagged: h.Key != apiVersionsKey && response.IsFlexible(),
+		// A response is flexible from the same version on as its request. KIP-511: clients must be
+		// able to read the answer to ApiVersions before they know what we speak.
+		tagged: h.Key != apiVersionsKey && request.IsFlexible(),
 	}, nil
 }
 

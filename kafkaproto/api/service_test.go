@@ -169,6 +169,22 @@ func TestEveryVersionAnswers(t *testing.T) {
 	}
 }
 
+// TestResponsesAreFlexibleWithTheirRequests holds for Start what it takes for granted.
+func TestResponsesAreFlexibleWithTheirRequests(t *testing.T) {
+	for _, a := range newBench(t).service.List() {
+		for v := a.ServedFrom; v <= a.Max; v++ {
+			request := kmsg.RequestForKey(a.Key)
+			response := request.ResponseKind()
+			request.SetVersion(v)
+			response.SetVersion(v)
+			if request.IsFlexible() != response.IsFlexible() {
+				t.Errorf("%s version %d: request flexible: %v, response: %v", a.Name, v,
+					request.IsFlexible(), response.IsFlexible())
+			}
+		}
+	}
+}
+
 // TestVersionsOutsideAreRefused closes connections on what is not served, in place of an answer
 // that the client could not read.
 func TestVersionsOutsideAreRefused(t *testing.T) {

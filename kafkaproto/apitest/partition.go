@@ -51,6 +51,15 @@ type ack struct {
 
 func (a *ack) Done() <-chan struct{} { return a.done }
 
+func (a *ack) IsDone() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (a *ack) Result() (replication.AppendResult, error) { return a.result, a.err }
 
 // watcher waits for high watermarks.
