@@ -179,7 +179,11 @@ func (w *world) advance(i int, to log.Offset) error {
 	if err := w.node.logs[i].AdvanceStart(to); err != nil {
 		return err
 	}
-	m.update(func(p *promise) { p.start = p.startTo })
+	start := int64(w.node.logs[i].Start())
+	if start < int64(to) {
+		return fmt.Errorf("the start is %d after it was advanced to %d", start, to)
+	}
+	m.update(func(p *promise) { p.start, p.startTo = start, start })
 	w.flushedTo(i, w.node.logs[i].FlushedEnd())
 	return nil
 }

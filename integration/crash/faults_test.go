@@ -36,7 +36,7 @@ func (b breakage) String() string { return fmt.Sprintf("%v of %v, %d times", b.e
 
 const (
 	// faultHistories is how many histories are broken at each of their operations.
-	faultHistories = 30
+	faultHistories = 20
 	// faultsMin is how many operations a history had broken, at least.
 	faultsMin = 150
 )
