@@ -1,7 +1,7 @@
 # Each target is one line of work; `make` alone lists them. ARGS adds arguments, as in
 # `make run ARGS='--data-dir /tmp/c'`.
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fuzz bench mutants
+.PHONY: help run build test race lint fuzz bench start mutants
 
 help: ; @sed -n 's/^\([a-z]*\): *[a-z]* ## /  make \1	/p' Makefile
 
@@ -25,6 +25,9 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 
 bench: ## measure speed and memory, and print a table
 	go run ./integration/bench $(ARGS)
+
+start: ## time starts over 20 GB of log in 200 partitions; needs 25 GB of disk
+	go test ./integration -count=1 -timeout 30m -v -run TestStartServes -start.mib 20480 $(ARGS)
 
 mutants: ## break the server in known ways; for each, a named test must fail
 	go run ./integration/mutants $(ARGS)

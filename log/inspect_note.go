@@ -124,3 +124,36 @@ func (e epochs) at(o Offset) (epoch LeaderEpoch, known bool) {
 	}
 	return -1, false
 }
+
+// InspectTail returns how many bytes of segments an Open of the log in a folder would read: those
+// at or past the recovery point, or all without a note.
+func InspectTail(fs vfs.FS, dir string) (int64, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return 0, err
+	}
+	var at point
+	p, err := fs.ReadFile(fs.PathJoin(dir, noteName))
+	if err != nil && !isNotExist(err) {
+		return 0, err
+	}
+	if _, state, found := readSlots(p); found {
+		at = state.recovery
+	}
+	var sum int64
+	for _, name := range names {
+		base, ok := parseSegmentName(name)
+		if !ok || base < at.segment {
+			continue
+		}
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err != nil {
+			return 0, err
+		}
+		sum += info.Size()
+		if base == at.segment {
+			sum -= min(at.pos, info.Size())
+		}
+	}
+	return sum, nil
+}

@@ -8,9 +8,9 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -171,31 +171,48 @@ func (m *Manager) makeTopicsDir() error {
 	return nil
 }
 
+// openParallelMax bounds how many partitions are opened at once. What a start reads after a crash
+// is checked while more is read; beyond a few, disks and cores are busy.
+const openParallelMax = 4
+
 // openTopics opens every partition that the metadata knows. One that cannot be opened is offline.
 func (m *Manager) openTopics() {
+	var dirs []string
 	topics := m.store.Image().Topics()
-	total, opened, began := 0, 0, m.o.Clock.Now()
 	for _, t := range topics {
-		total += len(t.Partitions)
+		for i := range t.Partitions {
+			dirs = append(dirs, m.partitionDir(t.ID, int32(i)))
+		}
 	}
-	report := began
+	progress := newOpenProgress(&m.o, len(dirs), func(opened map[string]bool) int64 {
+		return tailsOf(&m.o, dirs, opened)
+	})
+	var group errgroup.Group
+	group.SetLimit(openParallelMax)
+	if m.o.Manual {
+		group.SetLimit(1)
+	}
 	for _, t := range topics {
 		slots := make([]slot, len(t.Partitions))
-		for i := range t.Partitions {
-			slots[i] = m.openSlot(t, int32(i))
-			opened++
-			if now := m.o.Clock.Now(); now.Sub(report) > time.Second {
-				report = now
-				m.o.Logger.Info("opening partitions", zap.Int("opened", opened), zap.Int("of", total))
-			}
-		}
 		m.mu.Lock()
 		m.mu.slots[t.ID] = slots
 		m.mu.Unlock()
+		for i := range t.Partitions {
+			group.Go(func() error {
+				read := &partitionRead{all: progress}
+				one := m.openSlot(t, int32(i), read)
+				m.mu.Lock() // one that was opened before may already be going offline
+				slots[i] = one
+				m.mu.Unlock()
+				progress.opened(m.partitionDir(t.ID, int32(i)), read.bytes)
+				return nil
+			})
+		}
 	}
+	_ = group.Wait() // a partition that cannot be opened is offline, which is no error here
 }
 
-func (m *Manager) openSlot(t *metadata.Topic, index int32) slot {
+func (m *Manager) openSlot(t *metadata.Topic, index int32, read *partitionRead) slot {
 	dir := m.partitionDir(t.ID, index)
 	_, err := m.o.FS.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -204,7 +221,7 @@ func (m *Manager) openSlot(t *metadata.Topic, index int32) slot {
 	}
 	var p *Partition
 	if err == nil {
-		p, err = openPartition(m.deps, partitionSpec{topic: t, index: index, dir: dir})
+		p, err = openPartition(m.deps, partitionSpec{topic: t, index: index, dir: dir, read: read})
 	}
 	if err == nil {
 		return slot{partition: p}

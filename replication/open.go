@@ -22,7 +22,8 @@ const checkpointBytes = 64 << 20
 type partitionSpec struct {
 	topic *metadata.Topic
 	index int32
-	dir   string // exists already
+	dir   string         // exists already
+	read  *partitionRead // counts what is read; nil counts nothing
 }
 
 // openPartition recovers a partition in the order that design and DESIGN.md give: both logs to
@@ -39,6 +40,7 @@ func openPartition(deps *partitionDeps, spec partitionSpec) (*Partition, error) 
 	if err != nil {
 		return nil, err
 	}
+	r.read = spec.read
 	if p.log, err = p.openLog(visible, r); err != nil {
 		return nil, err
 	}
@@ -91,6 +93,7 @@ func (p *Partition) openLog(kind logKind, r *windowReplay) (*log.Log, error) {
 		SegmentBytes: cfg.SegmentBytes, SegmentMs: segmentMs(cfg),
 		OnRecover: func(b batch.Batch) error {
 			first = min(first, b.BaseOffset())
+			r.read.add(len(b))
 			p.replayed(kind, b, r)
 			return nil
 		},

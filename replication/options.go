@@ -42,6 +42,8 @@ type Options struct {
 	// OnFailure is called once, when a write or fsync error has made the data directory unusable to
 	// this process. The owner must exit: nothing is acknowledged any more. Required unless Manual.
 	OnFailure func(error)
+	// OnOpenProgress is called during an Open that takes longer than a second, at most once a second.
+	OnOpenProgress func(OpenProgress)
 	// Manual starts no goroutine: commits, deliveries and housekeeping happen in Step. For tests
 	// that own every interleaving.
 	Manual bool
@@ -78,6 +80,9 @@ func (o *Options) EnsureDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
+	}
+	if o.OnOpenProgress == nil {
+		o.OnOpenProgress = func(OpenProgress) {}
 	}
 	if o.OnFailure == nil {
 		o.OnFailure = func(error) {}

@@ -172,6 +172,7 @@ func (w *producerWindow) forgetIdlest(n int) {
 type windowReplay struct {
 	window *producerWindow
 	from   [2]batch.Offset // by logKind: batches below are in the snapshot already
+	read   *partitionRead  // counts what is read; nil counts nothing
 }
 
 // add takes a batch header of one log.

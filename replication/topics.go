@@ -57,7 +57,7 @@ func (m *Manager) CreateTopic(spec TopicSpec, validateOnly bool) (*metadata.Topi
 	// A leader's first epoch is the one it would have had if the topic had been there at its start.
 	slots := make([]slot, len(r.Topic.Partitions))
 	for i := range slots {
-		slots[i] = m.openSlot(r.Topic, int32(i))
+		slots[i] = m.openSlot(r.Topic, int32(i), nil)
 	}
 	m.mu.Lock()
 	m.mu.slots[r.Topic.ID] = slots

@@ -178,10 +178,12 @@ func (s *server) openStorage() error {
 		RetentionInterval: s.config.RetentionCheck,
 		Logger:            s.logger.Named("replication"),
 		OnFailure:         s.storageFailed,
+		OnOpenProgress:    s.recovering,
 	})
 	if err != nil {
 		return s.dataDirError(err)
 	}
+	s.health.notReady("recovering: consumer groups")
 	offsets := newOffsetsTopic(s.replicas)
 	s.groups, err = groups.Open(groups.Options{
 		Partitions: offsets.partitions(),
@@ -190,6 +192,11 @@ func (s *server) openStorage() error {
 		Logger:     s.logger,
 	})
 	return err
+}
+
+// recovering lets /health say how far a long recovery is.
+func (s *server) recovering(p replication.OpenProgress) {
+	s.health.notReady("recovering: " + p.String())
 }
 
 // storageFailed ends the process at once. After a failed write or fsync nobody knows what is on

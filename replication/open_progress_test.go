@@ -1,0 +1,125 @@
+package replication
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+// slowOpen opens the node's directory on a disk that takes so long for each operation of a kind on
+// files of a name, and returns the reports and the lines of the log.
+func (n *node) slowOpen(fault vfs.Fault, takes time.Duration) ([]OpenProgress, *observer.ObservedLogs) {
+	n.t.Helper()
+	fault.Before = func(string) { n.clock.Advance(takes) }
+	core, lines := observer.New(zapcore.InfoLevel)
+	var reports []OpenProgress
+	began := n.clock.Now()
+	last := began
+	m, err := Open(Options{
+		DataDir: "/data", FS: vfs.NewFaulty(n.fs, fault), Clock: n.clock, Manual: true,
+		Logger: zap.New(core),
+		OnOpenProgress: func(p OpenProgress) {
+			now := n.clock.Now()
+			if since := now.Sub(last); since < time.Second {
+				n.t.Errorf("a report %v after the one before", since)
+			}
+			if p.Elapsed > now.Sub(began) || p.Elapsed <= 0 {
+				n.t.Errorf("%v elapsed of %v", p.Elapsed, now.Sub(began))
+			}
+			last = now
+			reports = append(reports, p)
+		},
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.Manager = m
+	n.t.Cleanup(func() { _ = m.Close() })
+	return reports, lines.FilterMessage("recovering")
+}
+
+// manyPartitions makes a second topic with so many partitions.
+func (n *node) manyPartitions(count int32) {
+	n.t.Helper()
+	_, err := n.CreateTopic(TopicSpec{Name: "many", Partitions: count, ReplicationFactor: -1}, false)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func TestALongOpeningReportsEverySecond(t *testing.T) {
+	n := startNode(t)
+	n.manyPartitions(40)
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reports, lines := n.slowOpen(vfs.Fault{Op: vfs.OpOpen, Glob: "leader-epochs"}, 300*time.Millisecond)
+	// 41 partitions and the metadata, 0.3 s each.
+	if len(reports) < 8 || len(reports) > 13 || lines.Len() != len(reports) {
+		t.Fatalf("%d reports and %d lines in about 12 s", len(reports), lines.Len())
+	}
+	for i, p := range reports {
+		if p.Partitions != 41 || i > 0 && p.Opened <= reports[i-1].Opened {
+			t.Errorf("report %d: %+v after %+v", i, p, reports[max(i-1, 0)])
+		}
+		if want := fmt.Sprintf("partition %d of 41, ", p.Opened+1); !strings.HasPrefix(p.String(), want) {
+			t.Errorf("%q, want %q", p, want)
+		}
+		left := time.Duration(41-p.Opened) * 300 * time.Millisecond
+		if off := (p.Left - left).Abs(); off > time.Second {
+			t.Errorf("report %d says that %v are left, it is %v", i, p.Left, left)
+		}
+	}
+}
+
+func TestAShortOpeningReportsNothing(t *testing.T) {
+	n := startNode(t)
+	n.manyPartitions(10)
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reports, lines := n.slowOpen(vfs.Fault{Op: vfs.OpOpen, Glob: "leader-epochs"}, 50*time.Millisecond)
+	if len(reports) != 0 || lines.Len() != 0 {
+		t.Errorf("reports %v of an opening of half a second", reports)
+	}
+}
+
+// TestAnOpeningReportsWithinOnePartition lets one log with much to read take long.
+func TestAnOpeningReportsWithinOnePartition(t *testing.T) {
+	n := startNode(t)
+	n.manyPartitions(3)
+	for range 20 {
+		n.append(n.batch(-1, -1, rec{value: strings.Repeat("x", 500<<10)}))
+	}
+	n.idle()
+	dead := n.Manager
+	n.fs = n.fs.Crash(1, rand.New(rand.NewPCG(1, 1)))
+	_ = dead.Close() // it is dead: this ends its goroutines
+	reports, _ := n.slowOpen(vfs.Fault{Op: vfs.OpRead, Glob: "*.log"}, 400*time.Millisecond)
+	if len(reports) < 3 {
+		t.Fatalf("only %d reports", len(reports))
+	}
+	within := 0
+	for i, p := range reports {
+		if p.BytesRead > p.BytesTotal || i > 0 && p.BytesRead < reports[i-1].BytesRead {
+			t.Errorf("report %d: %+v", i, p)
+		}
+		if p.BytesTotal < 20*500<<10 || p.BytesTotal > 11<<20 {
+			t.Errorf("report %d: %d bytes in all, want some 10 MB", i, p.BytesTotal)
+		}
+		if p.BytesRead > 1<<20 && p.BytesRead < 9<<20 && p.Left > 0 {
+			within++
+		}
+	}
+	if within < 2 {
+		t.Errorf("no reports while the one log was read: %+v", reports)
+	}
+}
