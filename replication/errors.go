@@ -24,6 +24,11 @@ var (
 	ErrNotEnoughReplicas = errors.New("not enough in-sync replicas")
 	// ErrKeyless is wrapped by KeylessError.
 	ErrKeyless = errors.New("record without a key in a compacted topic")
+	// ErrUndeletable means that the topic is compacted and nothing else: its records go only when
+	// newer ones replace them.
+	ErrUndeletable = errors.New("the topic's policy does not delete records")
+	// ErrNotSettled means that deliveries below an offset are not settled yet. It passes.
+	ErrNotSettled = errors.New("deliveries are not settled yet")
 	// ErrStorage means that the disk refused a write in a way that may pass, such as being full.
 	// The batch was cut off again and may be sent again.
 	ErrStorage = errors.New("storage cannot take the batch now")

@@ -187,6 +187,8 @@ func (p *Partition) appendedLocked(kind logKind, bytes int, end batch.Offset) (r
 func (p *Partition) flushed(kind logKind, end batch.Offset) {
 	p.mu.Lock()
 	reached := p.advanceLocked(kind, end)
+	// In periodic mode the high watermark was there before, and somebody may wait for the disk.
+	p.progressLocked()
 	p.mu.Unlock()
 	p.announce(kind, reached)
 }

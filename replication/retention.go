@@ -35,12 +35,24 @@ func (p *Partition) enforceRetention(now clock.UnixMs, quit <-chan struct{}) err
 	if to <= p.log.Start() {
 		return nil
 	}
-	if s := p.stage.Load(); s != nil && !mutant.On(mutant.NoSettlements) {
-		settled, err := p.settle(s, to, quit)
-		if err != nil || !settled {
-			return err
-		}
+	if settled, err := p.settleBelow(to, quit); err != nil || !settled {
+		return err
 	}
+	return p.forgetOwned(to)
+}
+
+// settleBelow makes sure that no pending record depends on a delivery below to. It reports false
+// when that cannot be said yet, or it was told to quit.
+func (p *Partition) settleBelow(to batch.Offset, quit <-chan struct{}) (bool, error) {
+	s := p.stage.Load()
+	if s == nil || mutant.On(mutant.NoSettlements) {
+		return true, nil
+	}
+	return p.settle(s, to, quit)
+}
+
+// forgetOwned makes to, a settled offset, the log's start. The caller holds work.
+func (p *Partition) forgetOwned(to batch.Offset) error {
 	// A batch that is deleted before a producer snapshot knows it would leave a hole in the window
 	// that the next start rebuilds: its retry would be new, its successor out of order.
 	p.mu.Lock()
@@ -111,13 +123,20 @@ func (p *Partition) appendSettlement(s *stage, b batch.Batch) (batch.Offset, err
 
 // awaitStaging waits until the staging log is durable up to end.
 func (p *Partition) awaitStaging(s *stage, end batch.Offset, quit <-chan struct{}) (bool, error) {
+	return p.awaitDurable(staging, s.log, end, quit)
+}
+
+// awaitDurable waits until one of the logs is durable, and consumers may see it, up to end.
+func (p *Partition) awaitDurable(
+	kind logKind, l *log.Log, end batch.Offset, quit <-chan struct{},
+) (bool, error) {
 	if p.deps.o.Manual {
 		if _, err := p.deps.committer.CommitOnce(); err != nil {
 			return false, err
 		}
 	}
 	p.mu.Lock()
-	for s.log.FlushedEnd() < end || p.hw[staging].Load() < int64(end) {
+	for l.FlushedEnd() < end || p.hw[kind].Load() < int64(end) {
 		if p.mu.closed != nil {
 			p.mu.Unlock()
 			return false, nil

@@ -69,6 +69,7 @@ func (s *Service) describeConfigs(c *call, r *kmsg.DescribeConfigsRequest) (Repl
 	}), nil
 }
 
+// askedResource names what a request for configs is about.
 type askedResource struct {
 	kind kmsg.ConfigResourceType
 	name string

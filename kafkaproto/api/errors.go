@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -52,6 +53,11 @@ type refusal struct {
 
 func refuse(e *kerr.Error, text string) error { return &refusal{e, text} }
 
+// refusef is a refusal in Kafka's own words.
+func refusef(e *kerr.Error, format string, args ...any) error {
+	return &refusal{e, fmt.Sprintf(format, args...)}
+}
+
 // Error returns the sentence.
 func (r *refusal) Error() string { return r.text }
 
@@ -93,6 +99,8 @@ var mappings = []mapping{
 	{replication.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 	{replication.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{replication.ErrInvalidTimestamp, kerr.InvalidTimestamp},
+	{replication.ErrUndeletable, kerr.PolicyViolation},
+	{replication.ErrNotSettled, kerr.RequestTimedOut},
 	{replication.ErrKeyless, kerr.InvalidRecord},
 	{replication.ErrNotEnoughReplicas, kerr.NotEnoughReplicas},
 	{replication.ErrUnknownPartition, kerr.UnknownTopicOrPartition},

@@ -64,7 +64,32 @@ func populate(t testing.TB, request kmsg.Request, id [16]byte) {
 			{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"},
 		}
 	default:
+		populateAdmin(request)
 		populateGroup(request, id)
+	}
+}
+
+func populateAdmin(request kmsg.Request) {
+	switch r := request.(type) {
+	case *kmsg.DeleteRecordsRequest:
+		r.Topics = []kmsg.DeleteRecordsRequestTopic{{
+			Topic: "t", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 1, Offset: -1}},
+		}}
+	case *kmsg.AlterConfigsRequest:
+		r.Resources = []kmsg.AlterConfigsRequestResource{{
+			ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t",
+			Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: new("5")}},
+		}}
+	case *kmsg.IncrementalAlterConfigsRequest:
+		r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{
+			ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "t",
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{
+				{Name: "retention.ms", Value: new("5")},
+				{Name: "segment.ms", Op: kmsg.IncrementalAlterConfigOpDelete},
+			},
+		}}
+	case *kmsg.DescribeLogDirsRequest:
+		r.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: "t", Partitions: []int32{0, 1}}}
 	}
 }
 
@@ -168,6 +193,14 @@ func firstError(response kmsg.Response) int16 {
 
 func topError(response kmsg.Response) int16 {
 	switch r := response.(type) {
+	case *kmsg.DeleteRecordsResponse:
+		return r.Topics[0].Partitions[0].ErrorCode
+	case *kmsg.AlterConfigsResponse:
+		return r.Resources[0].ErrorCode
+	case *kmsg.IncrementalAlterConfigsResponse:
+		return r.Resources[0].ErrorCode
+	case *kmsg.DescribeLogDirsResponse:
+		return max(r.ErrorCode, r.Dirs[0].ErrorCode)
 	case *kmsg.InitProducerIDResponse:
 		return r.ErrorCode
 	case *kmsg.ApiVersionsResponse:

@@ -25,6 +25,10 @@ type Replicas interface {
 	CreateTopic(spec replication.TopicSpec, validateOnly bool) (*metadata.Topic, error)
 	// DeleteTopic deletes a topic and all that is in it.
 	DeleteTopic(id metadata.TopicID) error
+	// ChangeConfigs changes a topic's configs, durable when it returns.
+	ChangeConfigs(id metadata.TopicID, change replication.ConfigChange, validateOnly bool) error
+	// LogDir is the data directory with those partitions in it that are wanted.
+	LogDir(wanted func(topic string, index int32) bool) replication.LogDir
 	// Partition finds a partition.
 	Partition(id metadata.TopicID, index int32) (Partition, error)
 	// NextProducerID hands out an id that was never handed out before.
@@ -51,6 +55,8 @@ type Partition interface {
 	// Watch wakes w when the high watermark is above the offset; Unwatch ends that.
 	Watch(w Watcher, above batch.Offset)
 	Unwatch(w Watcher)
+	// DeleteRecords moves the start forward, and returns the start that there is then.
+	DeleteRecords(ctx context.Context, before batch.Offset) (batch.Offset, error)
 	HighWatermark() batch.Offset
 	LogStart() batch.Offset
 	LeaderEpoch() batch.LeaderEpoch

@@ -119,3 +119,17 @@ func offsetForLeaderEpochShape() structure {
 func describeConfigsShape() structure {
 	return shapeOf(each(bytesOf(1), str(), strs()), bytesOf(1).from(1), bytesOf(1).from(3))
 }
+
+func deleteRecordsShape() structure {
+	return shapeOf(each(str(), each(bytesOf(4), bytesOf(8))), bytesOf(4))
+}
+
+func alterConfigsShape() structure {
+	return shapeOf(each(bytesOf(1), str(), each(str(), str())), bytesOf(1))
+}
+
+func describeLogDirsShape() structure { return shapeOf(each(str(), numbers(4))) }
+
+func incrementalAlterConfigsShape() structure {
+	return shapeOf(each(bytesOf(1), str(), each(str(), bytesOf(1), str())), bytesOf(1))
+}

@@ -108,6 +108,10 @@ func table() []row {
 			shape: deleteTopicsShape(), handle: on((*Service).deleteTopics),
 		},
 		{
+			key: 21, name: "DeleteRecords", max: 2,
+			shape: deleteRecordsShape(), handle: on((*Service).deleteRecords),
+		},
+		{
 			key: 22, name: "InitProducerId", max: 5,
 			shape: initProducerIDShape(), handle: on((*Service).initProducerID),
 		},
@@ -118,6 +122,18 @@ func table() []row {
 		{
 			key: 32, name: "DescribeConfigs", min: 1, max: 4,
 			shape: describeConfigsShape(), handle: on((*Service).describeConfigs),
+		},
+		{
+			key: 33, name: "AlterConfigs", max: 2,
+			shape: alterConfigsShape(), handle: on((*Service).alterConfigs),
+		},
+		{
+			key: 35, name: "DescribeLogDirs", min: 1, max: 5,
+			shape: describeLogDirsShape(), handle: on((*Service).describeLogDirs),
+		},
+		{
+			key: 44, name: "IncrementalAlterConfigs", max: 1,
+			shape: incrementalAlterConfigsShape(), handle: on((*Service).incrementalAlterConfigs),
 		},
 	}
 }

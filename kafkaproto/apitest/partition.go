@@ -251,6 +251,22 @@ func (p *Partition) Unwatch(w api.Watcher) {
 	delete(p.mu.watchers, w.(*watcher))
 }
 
+// DeleteRecords implements api.Partition.
+func (p *Partition) DeleteRecords(
+	_ context.Context, before batch.Offset,
+) (batch.Offset, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if before == replication.BeforeHighWatermark {
+		before = p.mu.hw
+	}
+	if before < 0 || before > p.mu.hw {
+		return 0, fmt.Errorf("%w: %d", log.ErrOffsetOutOfRange, before)
+	}
+	p.mu.start = max(p.mu.start, before)
+	return p.mu.start, p.mu.refuse
+}
+
 // HighWatermark implements api.Partition.
 func (p *Partition) HighWatermark() batch.Offset {
 	p.mu.Lock()

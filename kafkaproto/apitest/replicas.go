@@ -1,7 +1,9 @@
 package apitest
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -143,6 +145,60 @@ func (r *Replicas) DeleteTopic(id metadata.TopicID) error {
 		}
 	}
 	return fmt.Errorf("%w: %s", metadata.ErrUnknownTopicID, id)
+}
+
+// ChangeConfigs implements api.Replicas.
+func (r *Replicas) ChangeConfigs(
+	id metadata.TopicID, change replication.ConfigChange, validateOnly bool,
+) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, t := range r.mu.topics {
+		if t.ID != id {
+			continue
+		}
+		set, err := change(t.Configs)
+		if err != nil {
+			return err
+		}
+		next := *t
+		next.Configs = map[string]string{}
+		maps.Copy(next.Configs, t.Configs)
+		for name, value := range set {
+			delete(next.Configs, name)
+			if value != nil {
+				next.Configs[name] = *value
+			}
+		}
+		if next.Config, err = metadata.ParseConfigs(next.Configs); err != nil || validateOnly {
+			return err
+		}
+		r.mu.topics[name] = &next
+		return nil
+	}
+	return fmt.Errorf("%w: %s", metadata.ErrUnknownTopicID, id)
+}
+
+// LogDir implements api.Replicas: a partition takes a hundred bytes for each offset.
+func (r *Replicas) LogDir(wanted func(topic string, index int32) bool) replication.LogDir {
+	d := replication.LogDir{Path: "/data", TotalBytes: 1 << 40, UsableBytes: 1 << 39}
+	for _, t := range r.Image().Topics() {
+		for i := range t.Partitions {
+			if !wanted(t.Name, int32(i)) {
+				continue
+			}
+			p := r.Of(t.Name, int32(i))
+			f := replication.PartitionFiles{
+				Topic: t.Name, Index: int32(i), Path: fmt.Sprintf("/data/%s-%d", t.Name, i),
+				Bytes: 100 * int64(p.HighWatermark()-p.LogStart()),
+			}
+			if err := p.offlineError(); errors.As(err, &f.Offline) {
+				f.Bytes = -1
+			}
+			d.Partitions = append(d.Partitions, f)
+		}
+	}
+	return d
 }
 
 // Partition implements api.Replicas.

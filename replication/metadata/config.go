@@ -126,3 +126,18 @@ func (c *TopicConfig) Codec() (codec batch.Codec, level batch.Level, fixed bool)
 		return batch.None, 0, false
 	}
 }
+
+// canonical returns accepted configs as they are kept: each value in one spelling, which is short
+// whatever was sent.
+func canonical(set map[string]string) map[string]string {
+	if len(set) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(set))
+	for name, text := range set {
+		if def, ok := LookupConfig(name); ok {
+			out[name] = def.Show(text)
+		}
+	}
+	return out
+}

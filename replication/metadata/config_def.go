@@ -3,6 +3,7 @@ package metadata
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,4 +222,14 @@ func gzipLevel(v value) string {
 		return ""
 	}
 	return "Value must be between 1 and 9 or equal to -1"
+}
+
+// formatVersions are what Kafka's MetadataVersion looked like, from 0.8.0 to 3.0-IV1.
+var formatVersions = regexp.MustCompile(`^\d{1,4}(\.\d{1,4}){1,3}(-IV\d{1,4})?$`)
+
+func formatVersion(v value) string {
+	if formatVersions.MatchString(v.text) {
+		return ""
+	}
+	return "Version " + v.text + " is not a valid version"
 }

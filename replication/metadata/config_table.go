@@ -206,6 +206,7 @@ var messageConfigs = []ConfigDef{
 		Name: ConfigMessageFormatVersion, Type: ConfigString, Hidden: true, Ignored: true,
 		Doc: "Removed in Kafka 4.0. Accepted without effect: batches are only ever of the current " +
 			"format.",
+		check: formatVersion,
 	},
 	{
 		// Kafka's default was without a limit until 4.0 (KIP-1030).

@@ -79,7 +79,7 @@ func applyCreate(m *Image, c CreateTopic) (*Image, Result, error) {
 	next := m.clone()
 	t := &Topic{
 		Name: c.Name, ID: c.ID, Internal: c.Internal,
-		Configs: maps.Clone(c.Configs), Config: config,
+		Configs: canonical(c.Configs), Config: config,
 	}
 	for _, replicas := range c.Assignment {
 		t.Partitions = append(t.Partitions, PartitionMeta{
@@ -132,7 +132,7 @@ func applyConfigs(m *Image, c SetConfigs) (*Image, Result, error) {
 		return m, Result{}, err
 	}
 	t := *old
-	t.Configs, t.Config = configs, parsed
+	t.Configs, t.Config = canonical(configs), parsed
 	next := m.clone()
 	next.put(&t)
 	return next, Result{Topic: &t}, nil
