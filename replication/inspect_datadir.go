@@ -11,10 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
 )
+
+// JournalName is the folder of the commit journal in a data directory.
+const JournalName = "journal"
 
 // VerifyParallelMax bounds how many folders a Verify reads at once.
 const VerifyParallelMax = 16
@@ -161,6 +165,10 @@ func (v *dirVerification) plan() ([]verifyJob, error) {
 	if _, err := v.o.FS.Stat(index); err == nil {
 		jobs = append(jobs, verifyJob{name: indexDir, dir: index, read: v.index})
 	}
+	commits := path(v.o.DataDir, JournalName)
+	if _, err := v.o.FS.Stat(commits); err == nil {
+		jobs = append(jobs, verifyJob{name: JournalName, dir: commits, read: v.journal})
+	}
 	return jobs, nil
 }
 
@@ -253,4 +261,27 @@ func (v *dirVerification) index(
 	return nil, timer.InspectIndex(v.o.FS, dir, func(file string, err error) {
 		onFinding(log.Finding{Grade: log.GradeDerived, File: file, Err: err})
 	})
+}
+
+// journalLooksMax is how often a journal is read that seems damaged: a server recycles its files.
+const journalLooksMax = 3
+
+func (v *dirVerification) journal(
+	ctx context.Context, dir string, onFinding func(log.Finding),
+) ([]log.VerifySummary, error) {
+	var corrupt *journal.CorruptError
+	for look := 1; ; look++ {
+		err := journal.Inspect(v.o.FS, dir, func(journal.Record) error { return ctx.Err() })
+		switch {
+		case err == nil:
+			return nil, nil
+		case !errors.As(err, &corrupt):
+			return nil, err
+		case look == journalLooksMax:
+			onFinding(log.Finding{
+				Grade: log.GradeDamage, File: corrupt.File, Position: corrupt.Position, Err: corrupt.Err,
+			})
+			return nil, nil
+		}
+	}
 }

@@ -17,8 +17,9 @@ import (
 const logDumpHelp = `Print files of a data directory as text.
 
 PATH is a segment (*.log), an index (*.index, *.timeindex), a recovery-point note, a leader-epochs
-file, a producer snapshot (producers), a metadata snapshot, or a folder with such files: a
-partition, its staging log, metadata, or a whole data directory.
+file, a producer snapshot (producers), a metadata snapshot, a file of the commit journal, or a
+folder with such files: a partition, its staging log, metadata, the journal, or a whole data
+directory.
 
 Every batch is checked while it is read. What is damaged is printed with file and byte, what follows
 it is printed all the same, and the exit code is 1.`
@@ -126,6 +127,9 @@ func (d *dumper) folder(dir string) error {
 		return err
 	}
 	slices.Sort(names)
+	if d.fs.PathBase(dir) == replication.JournalName {
+		return d.journal(dir, "")
+	}
 	known := 0
 	for _, name := range names {
 		path := d.fs.PathJoin(dir, name)
@@ -191,6 +195,8 @@ func dumperOf(fsys vfs.FS, path string) func(d *dumper, path string) error {
 		return (*dumper).producers
 	case name == metadata.SnapshotName:
 		return (*dumper).snapshot
+	case fsys.PathBase(fsys.PathDir(path)) == replication.JournalName:
+		return func(d *dumper, path string) error { return d.journal(d.fs.PathDir(path), path) }
 	default:
 		return nil
 	}
