@@ -22,6 +22,8 @@ type Snapshot struct {
 	// RequestMemoryBytes and AnswerMemoryBytes are what is charged for requests and for fetched
 	// data in flight now.
 	RequestMemoryBytes, AnswerMemoryBytes int64
+	// FetchSessions are the fetch sessions there are.
+	FetchSessions api.FetchSessionStats
 }
 
 // metrics are the live counters.
@@ -62,6 +64,7 @@ func (s *Server) Metrics() Snapshot {
 		Panics:             m.panics.Load(),
 		RequestMemoryBytes: s.budget.inFlight.Load(),
 		AnswerMemoryBytes:  s.answers.inFlight.Load(),
+		FetchSessions:      s.api.FetchSessions(),
 	}
 	for key, name := range m.names {
 		snapshot.Requests[name] = m.requests[key].Load()

@@ -27,7 +27,7 @@ const (
 	FetchPieceBytes = 1 << 20
 	// fetchTopicBytes and fetchPartitionBytes are what a parked fetch keeps.
 	fetchTopicBytes     = 96
-	fetchPartitionBytes = 96
+	fetchPartitionBytes = 176
 	// emptyRunsMax bounds how many reads that gave only empty batches are followed by another.
 	emptyRunsMax = 64
 )
@@ -45,8 +45,10 @@ const (
 //   - Batches are whole: the first may begin before the asked offset. Records are never null. A
 //     partition is never answered with empty batches only, and an empty batch never comes last:
 //     kafkajs, kafka-go and librdkafka each go wrong on them (protocol.md, section 5).
-//   - There are no fetch sessions: every answer has session id 0, and an incremental request gets
-//     FETCH_SESSION_ID_NOT_FOUND, on which clients send a full one.
+//   - Fetch sessions (KIP-227): an incremental request adds, changes and forgets partitions, and
+//     its answer names those with data, an error, or a moved high watermark or log start. A
+//     partition that gave data goes to the end of the session's order. Sessions outlive their
+//     connection, not the server; a slot goes by Kafka's rules of eviction.
 //   - There are no followers: a fetch with a replica id gets NOT_LEADER_OR_FOLLOWER.
 //
 // Version notes:
@@ -67,9 +69,9 @@ func (s *Service) fetch(c *call, r *kmsg.FetchRequest) (Reply, error) {
 		// Anything but read_committed reads what is below the high watermark.
 		committed: r.IsolationLevel == 1,
 	}
-	if r.SessionEpoch > 0 {
-		f.err = errSessionNotFound
-		return f, nil
+	f.context = fetchContext{id: r.SessionID, epoch: r.SessionEpoch}
+	if c.Version < fetchSessionsSince {
+		f.context.epoch = sessionNone
 	}
 	for i := range r.Topics {
 		t := &r.Topics[i]
@@ -88,6 +90,12 @@ func (s *Service) fetch(c *call, r *kmsg.FetchRequest) (Reply, error) {
 			})
 		}
 	}
+	for i := range r.ForgottenTopics {
+		t := &r.ForgottenTopics[i]
+		for _, index := range t.Partitions {
+			f.context.forgotten = append(f.context.forgotten, sessionKey{t.Topic, t.TopicID, index})
+		}
+	}
 	return f, nil
 }
 
@@ -102,6 +110,7 @@ type fetchReply struct {
 	err                error // of the whole request
 	topics             []fetchTopic
 	partitions         []fetchPartition // of all topics, in order
+	context            fetchContext
 }
 
 type fetchTopic struct {
@@ -119,6 +128,9 @@ type fetchPartition struct {
 	above batch.Offset
 	// watched is where the watcher is registered.
 	watched Partition
+	// told is what the client of a session knows; outcome is what the last look has shown.
+	told    toldPartition
+	outcome fetchOutcome
 }
 
 // Ready implements Reply.
@@ -126,7 +138,7 @@ func (f *fetchReply) Ready() bool { return false }
 
 // Held implements Reply.
 func (f *fetchReply) Held() int64 {
-	n := int64(len(f.partitions)) * fetchPartitionBytes
+	n := int64(len(f.partitions)+len(f.context.forgotten)) * fetchPartitionBytes
 	for i := range f.topics {
 		n += fetchTopicBytes + int64(len(f.topics[i].name))
 	}
@@ -136,14 +148,18 @@ func (f *fetchReply) Held() int64 {
 // AppendBody implements Reply: it looks, and parks until another look may show more.
 func (f *fetchReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 	start := len(dst)
+	f.enter(w)
 	p := parking{f: f, w: w}
 	defer p.end()
 	for {
 		reserved := w.reserved
 		g := gather(f, w, dst)
 		dst = g.e.dst
-		if g.err != nil || g.final || g.bytes >= f.minBytes || p.over || f.wait <= 0 {
+		if g.err != nil {
 			return dst, g.err
+		}
+		if g.final || g.bytes >= f.minBytes || p.over || f.wait <= 0 {
+			return f.answer(g, w, start, reserved), nil
 		}
 		w.backTo(reserved)
 		dst = w.Shrink(dst[:start])
@@ -151,6 +167,18 @@ func (f *fetchReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 			return dst, err
 		}
 	}
+}
+
+// answer completes the response of the last look, which begins at start.
+func (f *fetchReply) answer(g *gathering, w *Waiter, start int, reserved reservation) []byte {
+	id, err := f.leave()
+	if err != nil {
+		w.backTo(reserved)
+		f.err = err
+		return gather(f, w, g.e.dst[:start]).e.dst
+	}
+	g.e.setSession(start, id)
+	return g.e.dst
 }
 
 // parking is where a fetch waits.

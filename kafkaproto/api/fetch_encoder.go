@@ -8,12 +8,12 @@ import "encoding/binary"
 
 // First versions in which something changed in the response.
 const (
-	fetchFlexible   = 12
-	fetchTopicIDs   = 13
-	fetchSessions   = 7
-	fetchPreferred  = 11
-	fetchLogStart   = 5
-	fetchLeaderHint = 16
+	fetchFlexible      = 12
+	fetchTopicIDs      = 13
+	fetchSessionsSince = 7
+	fetchPreferred     = 11
+	fetchLogStart      = 5
+	fetchLeaderHint    = 16
 )
 
 // recordsGuessBytes is how long the length before the records is expected to be in a flexible
@@ -65,28 +65,67 @@ func newFetchEncoder(dst []byte, version int16) fetchEncoder {
 	return fetchEncoder{dst: dst, version: version, flexible: version >= fetchFlexible}
 }
 
-// begin opens the response; n topics follow.
-func (e *fetchEncoder) begin(code int16, session int32, n int) {
+// sessionOffset is where the session id lies in a response that has one.
+const sessionOffset = 4 + 2
+
+// begin opens the response; at most n topics follow, whose number endTopics writes.
+func (e *fetchEncoder) begin(code int16, session int32, n int) arrayLength {
 	e.dst = binary.BigEndian.AppendUint32(e.dst, 0) // throttle
-	if e.version >= fetchSessions {
+	if e.version >= fetchSessionsSince {
 		e.dst = binary.BigEndian.AppendUint16(e.dst, uint16(code))
 		e.dst = binary.BigEndian.AppendUint32(e.dst, uint32(session))
 	}
-	e.length(n)
+	return e.openArray(n)
 }
 
-// topic opens a topic; n partitions follow.
-func (e *fetchEncoder) topic(name string, id [16]byte, n int) {
+// setSession writes the session id into the response that begins at start.
+func (e *fetchEncoder) setSession(start int, id int32) {
+	if e.version >= fetchSessionsSince {
+		binary.BigEndian.PutUint32(e.dst[start+sessionOffset:], uint32(id))
+	}
+}
+
+// arrayLength is the place of an array's length that is not known yet.
+type arrayLength struct {
+	at    int // in dst
+	bytes int // that are kept for it
+}
+
+// openArray keeps room for the length of an array of at most n.
+func (e *fetchEncoder) openArray(n int) arrayLength {
+	a := arrayLength{at: len(e.dst)}
+	e.length(n)
+	a.bytes = len(e.dst) - a.at
+	return a
+}
+
+// closeArray writes the length. If it takes less room than was kept, what follows is moved: that
+// takes more than 126 partitions of a topic, of which fewer are named.
+func (e *fetchEncoder) closeArray(a arrayLength, n int) {
+	var head [binary.MaxVarintLen32]byte
+	length := appendLength(head[:0], n, e.flexible)
+	copy(e.dst[a.at:], length)
+	if less := a.bytes - len(length); less > 0 {
+		copy(e.dst[a.at+len(length):], e.dst[a.at+a.bytes:])
+		e.dst = e.dst[:len(e.dst)-less]
+	}
+}
+
+// topic opens a topic; at most n partitions follow, whose number endTopic writes.
+func (e *fetchEncoder) topic(name string, id [16]byte, n int) arrayLength {
 	if e.version >= fetchTopicIDs {
 		e.dst = append(e.dst, id[:]...)
 	} else {
 		e.dst = appendString(e.dst, name, e.flexible)
 	}
-	e.length(n)
+	return e.openArray(n)
 }
 
-// endTopic closes a topic.
-func (e *fetchEncoder) endTopic() { e.noTags() }
+// endTopic closes a topic of n partitions.
+func (e *fetchEncoder) endTopic(a arrayLength, n int) {
+	e.closeArray(a, n)
+	e.noTags()
+}
 
 // end closes the response, with the nodes that leaders were named of.
 func (e *fetchEncoder) end(nodes []endpoint) {

@@ -55,22 +55,26 @@ func (c chance) partition(committed bool) (fetchedPartition, []byte) {
 	return p, bytes.Repeat([]byte{c.next()}, size)
 }
 
+// spare is how many more elements of an array were expected than come.
+func (c chance) spare() int { return []int{0, 0, 1, 130, 20_000}[c.upTo(4)] }
+
 // both encodes one response with kmsg and with the encoder of this package.
 func (c chance) both(version int16) (want, got []byte) {
 	r := kmsg.NewFetchResponse()
 	r.Version = version
-	if version >= fetchSessions {
+	if version >= fetchSessionsSince {
 		r.ErrorCode, r.SessionID = int16(c.int64()), int32(c.int64())
 	}
 	prefix := []byte("what was there before")
 	e := newFetchEncoder(bytes.Clone(prefix), version)
 	topics := c.upTo(3)
-	e.begin(r.ErrorCode, r.SessionID, topics)
+	session := r.SessionID
+	open := e.begin(r.ErrorCode, 0, topics+c.spare())
 	for range topics {
 		t := kmsg.NewFetchResponseTopic()
 		t.Topic, t.TopicID = string(bytes.Repeat([]byte("n"), c.upTo(200))), [16]byte{c.next(), 15: c.next()}
 		n := c.upTo(3)
-		e.topic(t.Topic, t.TopicID, n)
+		length := e.topic(t.Topic, t.TopicID, n+c.spare())
 		for range n {
 			p, records := c.partition(c.upTo(1) == 0)
 			at := e.reserve()
@@ -79,7 +83,7 @@ func (c chance) both(version int16) (want, got []byte) {
 			e.finish(at, recordsAt, p)
 			t.Partitions = append(t.Partitions, asKmsg(p, records))
 		}
-		e.endTopic()
+		e.endTopic(length, n)
 		r.Topics = append(r.Topics, t)
 	}
 	var nodes []endpoint
@@ -90,6 +94,8 @@ func (c chance) both(version int16) (want, got []byte) {
 		r.Brokers = append(r.Brokers, b)
 	}
 	e.end(nodes)
+	e.closeArray(open, topics)
+	e.setSession(len(prefix), session)
 	return r.AppendTo(prefix), e.dst
 }
 

@@ -29,33 +29,55 @@ func gather(f *fetchReply, w *Waiter, dst []byte) *gathering {
 	g := &gathering{f: f, w: w, e: newFetchEncoder(dst, f.version), left: f.maxBytes}
 	g.final = f.err != nil || len(f.partitions) == 0
 	if f.err != nil {
-		g.e.begin(codeOf(f.err), 0, 0)
+		g.e.begin(codeOf(f.err), noSession, 0)
 		g.e.end(nil)
 		return g
 	}
 	g.image = f.s.o.Replicas.Image()
-	g.e.begin(0, 0, len(f.topics))
-	next := 0
+	topics := g.e.begin(0, noSession, len(f.topics))
+	listed, next := 0, 0
 	for i := range f.topics {
 		t := &f.topics[i]
-		topic, err := findTopic(g.image, f.version >= fetchTopicIDs, t.name, t.id)
-		g.e.topic(t.name, t.id, t.count)
-		for range t.count {
-			g.partition(&f.partitions[next], topic, err)
-			next++
-			if g.err != nil {
-				return g
-			}
+		if g.topic(t, f.partitions[next:next+t.count]) > 0 {
+			listed++
 		}
-		g.e.endTopic()
+		if g.err != nil {
+			return g
+		}
+		next += t.count
 	}
+	g.e.closeArray(topics, listed)
 	// What memory there was for is not given back to wait for more.
 	g.final = g.final || g.short && g.bytes > 0
 	g.e.end(g.nodes)
 	return g
 }
 
-// partition encodes one partition.
+// topic encodes one topic and returns how many of its partitions the answer names. One without
+// any is not named itself.
+func (g *gathering) topic(t *fetchTopic, partitions []fetchPartition) (listed int) {
+	topic, err := findTopic(g.image, g.f.version >= fetchTopicIDs, t.name, t.id)
+	at := len(g.e.dst)
+	length := g.e.topic(t.name, t.id, t.count)
+	for i := range partitions {
+		p := &partitions[i]
+		g.partition(p, topic, err)
+		if g.err != nil {
+			return listed
+		}
+		if p.outcome.listed {
+			listed++
+		}
+	}
+	if listed == 0 {
+		g.e.dst = g.e.dst[:at]
+		return 0
+	}
+	g.e.endTopic(length, listed)
+	return listed
+}
+
+// partition encodes one partition, unless the client of a session knows all that there is to say.
 func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err error) {
 	p.found = nil
 	at := g.e.reserve()
@@ -88,6 +110,15 @@ func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err erro
 	n := len(g.e.dst) - recordsAt
 	g.bytes += n
 	g.left = max(g.left-n, 0)
+	p.outcome = fetchOutcome{
+		highWatermark: out.highWatermark, logStart: out.logStart, code: out.code, bytes: n,
+		diverging: out.diverging != nil,
+	}
+	if g.f.context.session != nil && !p.outcome.news(p.told) {
+		g.e.dst = g.e.dst[:at]
+		return
+	}
+	p.outcome.listed = true
 	g.e.finish(at, recordsAt, out)
 }
 

@@ -150,30 +150,6 @@ func TestFetchDiverging(t *testing.T) {
 	}
 }
 
-// TestFetchSessions: there are none, and a client that thinks so is told.
-func TestFetchSessions(t *testing.T) {
-	b := newBench(t)
-	id := b.topic("t", 1)
-	for _, c := range []struct {
-		session, epoch int32
-		want           int16
-	}{
-		{0, 0, 0},
-		{0, -1, 0},
-		{5, -1, 0},
-		{5, 0, 0},
-		{5, 1, kerr.FetchSessionIDNotFound.Code},
-		{0, 3, kerr.FetchSessionIDNotFound.Code},
-	} {
-		r := fetchAt(18, id, 0)
-		r.SessionID, r.SessionEpoch = c.session, c.epoch
-		out := b.do(r).(*kmsg.FetchResponse)
-		if out.ErrorCode != c.want || out.SessionID != 0 || (len(out.Topics) == 1) != (c.want == 0) {
-			t.Errorf("session %d epoch %d: code %d, %d topics", c.session, c.epoch, out.ErrorCode, len(out.Topics))
-		}
-	}
-}
-
 // TestFetchLimits: the first partition with data gives a whole batch, the limits hold for the rest.
 func TestFetchLimits(t *testing.T) {
 	b := newBench(t)

@@ -25,6 +25,8 @@ type Options struct {
 	BrokerConfigs []BrokerConfig
 	Clock         clock.Clock
 	Logger        *zap.Logger
+	// FetchSessionSlots bounds the fetch sessions; 0 means the default.
+	FetchSessionSlots int
 }
 
 // Service answers requests. It is safe for use by many connections.
@@ -33,7 +35,12 @@ type Service struct {
 	log  *zap.Logger
 	rows map[int16]row // by API key; constant
 	list []row         // in the order of the table; constant
+
+	sessions *fetchSessions
 }
+
+// FetchSessions returns the figures of the fetch sessions.
+func (s *Service) FetchSessions() FetchSessionStats { return s.sessions.stats() }
 
 // NewService returns a service over the given floors.
 func NewService(o Options) (*Service, error) {
@@ -46,7 +53,11 @@ func NewService(o Options) (*Service, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
+	if o.FetchSessionSlots <= 0 {
+		o.FetchSessionSlots = FetchSessionSlots
+	}
 	s := &Service{o: o, log: o.Logger.Named("api"), list: table()}
+	s.sessions = newFetchSessions(o.FetchSessionSlots, fetchSessionPartitionsMax)
 	s.rows = make(map[int16]row, len(s.list))
 	for _, r := range s.list {
 		s.rows[r.key] = r

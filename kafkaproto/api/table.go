@@ -147,9 +147,9 @@ type API struct {
 }
 
 // List returns what is served, in the order of the API keys.
-func (s *Service) List() []API { return list(s.list) }
+func (s *Service) List() []API { return listed(s.list) }
 
-func list(rows []row) []API {
+func listed(rows []row) []API {
 	out := make([]API, len(rows))
 	for i, r := range rows {
 		out[i] = API{Key: r.key, Name: r.name, Min: r.min, Max: r.max, ServedFrom: r.served()}
@@ -161,7 +161,7 @@ func list(rows []row) []API {
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("| key | API | versions |\n|---|---|---|\n")
-	for _, a := range list(table()) {
+	for _, a := range listed(table()) {
 		note := ""
 		if a.ServedFrom != a.Min {
 			note = fmt.Sprintf(" (below %d: listed for old clients, refused when used)", a.ServedFrom)
