@@ -147,7 +147,11 @@ func (l *Log) rollLocked() error {
 	if err != nil {
 		return l.failLocked(err)
 	}
-	if err := l.cutZerosLocked(old); err != nil {
+	if l.o.Buffers != nil {
+		// The next drain cuts the file to its length, behind the writes that make it longer.
+		l.sealChunkLocked(old)
+		l.markDirtyLocked(old)
+	} else if err := l.cutZerosLocked(old); err != nil {
 		return l.failLocked(err)
 	}
 	if err := old.sealLocked(l.End()); err != nil {
@@ -182,18 +186,17 @@ func (l *Log) cutZerosLocked(s *segment) error {
 	return nil
 }
 
-// writeLocked writes stamped batches at the tail and makes them visible.
+// writeLocked puts stamped batches behind the tail and makes them visible.
 func (l *Log) writeLocked(p []byte, end Offset) error {
 	active := l.set.Load().active()
-	f, err := active.file()
-	if err != nil {
-		return l.failLocked(err)
+	put := l.writeThroughLocked
+	if l.o.Buffers != nil {
+		put = l.bufferLocked
 	}
-	size := active.size.Load()
-	if _, err := f.WriteAt(p, size); err != nil {
-		return l.writeFailedLocked(active, err)
+	if err := put(active, p); err != nil {
+		return err
 	}
-	pos := size
+	pos := active.size.Load()
 	for rest := p; len(rest) > 0; {
 		b := batch.Batch(rest[:batch.Batch(rest).Length()])
 		if err := active.observeLocked(b, pos, l.mu.indexBytes); err != nil {
@@ -208,6 +211,18 @@ func (l *Log) writeLocked(p []byte, end Offset) error {
 	// The size before the end: a reader that sees the new end finds the bytes.
 	active.size.Store(pos)
 	l.end.Store(int64(end))
+	return nil
+}
+
+// writeThroughLocked writes to the file, through the page cache.
+func (l *Log) writeThroughLocked(s *segment, p []byte) error {
+	f, err := s.file()
+	if err != nil {
+		return l.failLocked(err)
+	}
+	if _, err := f.WriteAt(p, s.size.Load()); err != nil {
+		return l.writeFailedLocked(s, err)
+	}
 	return nil
 }
 

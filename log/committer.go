@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
@@ -17,6 +18,8 @@ const (
 	// commitEventsMax bounds the commits that wait in EveryEvent mode. Beyond it, the newest
 	// event of a log is widened instead: a commit then covers several appends.
 	commitEventsMax = 1 << 16
+	// directBytesDefault is CommitterOptions.DirectBytes when it is 0.
+	directBytesDefault = 128 << 10
 	// intervalDefault is CommitterOptions.Interval when it is 0.
 	intervalDefault = 100 * time.Millisecond
 )
@@ -27,6 +30,15 @@ type CommitterOptions struct {
 	Interval time.Duration // Interval is the time between commits in Periodic mode. 100 ms.
 	Clock    clock.Clock   // Clock measures the interval. clock.Real.
 	Manual   bool          // Manual starts no goroutine: tests call CommitOnce.
+	// Journal makes what is appended to many logs durable with one write. Nil flushes each log. The
+	// members' logs have the same one. It is not used in Periodic mode.
+	Journal *journal.Journal
+	// Buffers is the memory of the members' logs. With a journal it is required: the committer
+	// drains them when it gets short.
+	Buffers *Buffers
+	// DirectBytes is how much a log must have appended for a commit to write it to its segment
+	// directly, and not to the journal first. 128 KiB.
+	DirectBytes int64
 	// OnFailure hears, once, that a flush has failed. After that nothing is ever reported as
 	// flushed: the process should end.
 	OnFailure func(error)
@@ -38,9 +50,9 @@ type CommitterOptions struct {
 type Committer struct {
 	o CommitterOptions
 
-	wake    chan struct{} // holds one value when there may be something to commit
-	stop    chan struct{} // closed by Close
-	stopped chan struct{} // closed when the goroutine has ended
+	wake    chan struct{}  // holds one value when there may be something to commit
+	stop    chan struct{}  // closed by Close
+	running sync.WaitGroup // the goroutines that commit and drain
 
 	commit sync.Mutex // one commit at a time
 	notify sync.Mutex // held while onFlushed or OnFailure runs, so that none follows a failure
@@ -48,16 +60,18 @@ type Committer struct {
 
 	mu struct { // short: never held during a flush or a callback
 		sync.Mutex
-		queue  []event // in the order of Dirty
-		closed bool
-		failed error
+		queue   []event // in the order of Dirty
+		members []*Log  // with a journal: whose logs may need something of it
+		closed  bool
+		failed  error
 	}
 }
 
 // event is a member that wants a commit.
 type event struct {
 	member *Member
-	end    Offset // in EveryEvent mode: what this event may report as flushed
+	end    Offset  // in EveryEvent mode: what this event may report as flushed
+	to     endMark // the same as a place, with a journal
 }
 
 // Member is a log that takes part in a committer.
@@ -78,18 +92,26 @@ func NewCommitter(o CommitterOptions) *Committer {
 	if o.Clock == nil {
 		o.Clock = clock.Real()
 	}
+	if o.DirectBytes <= 0 {
+		o.DirectBytes = directBytesDefault
+	}
+	if o.Journal != nil {
+		// What goes into the journal must fit a record, with the names of a few segments.
+		o.DirectBytes = min(o.DirectBytes, int64(o.Journal.CommitBytesMax()/2))
+	}
 	c := &Committer{
-		o:       o,
-		wake:    make(chan struct{}, 1),
-		stop:    make(chan struct{}),
-		stopped: make(chan struct{}),
+		o:    o,
+		wake: make(chan struct{}, 1),
+		stop: make(chan struct{}),
 	}
 	if o.Manual {
-		close(c.stopped)
 		return c
 	}
-	// Close stops it by closing stop, and waits for stopped.
-	go c.run()
+	// Close stops both by closing stop, and waits for them.
+	c.running.Go(c.run)
+	if o.Journal != nil {
+		c.running.Go(c.drain)
+	}
 	return c
 }
 
@@ -97,18 +119,27 @@ func NewCommitter(o CommitterOptions) *Committer {
 // offset below which all is durable; calls do not overlap within a committer, must not block, and
 // must not call Leave or Close.
 func (c *Committer) Join(l *Log, onFlushed func(end Offset)) *Member {
+	if c.o.Journal != nil {
+		c.mu.Lock()
+		c.mu.members = append(c.mu.members, l)
+		c.mu.Unlock()
+	}
 	return &Member{c: c, log: l, onFlushed: onFlushed}
 }
 
 // Dirty asks for a commit of what has been appended so far. It never blocks on the disk.
 func (m *Member) Dirty() {
 	c := m.c
+	e := event{member: m}
+	if c.o.Mode == EveryEvent {
+		e.to = m.log.endMark()
+		e.end = e.to.offset
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.mu.closed || c.mu.failed != nil || m.left.Load() {
 		return
 	}
-	e := event{member: m, end: m.log.End()}
 	switch {
 	case !m.queued, c.o.Mode == EveryEvent && len(c.mu.queue) < commitEventsMax:
 		m.queued = true
@@ -126,7 +157,7 @@ func (m *Member) Dirty() {
 func (c *Committer) widenLocked(e event) {
 	for i := len(c.mu.queue) - 1; i >= 0; i-- {
 		if c.mu.queue[i].member == e.member {
-			c.mu.queue[i].end = e.end
+			c.mu.queue[i].end, c.mu.queue[i].to = e.end, e.to
 			return
 		}
 	}
@@ -142,7 +173,6 @@ func (m *Member) Leave() {
 
 // run commits whenever something is dirty, until Close.
 func (c *Committer) run() {
-	defer close(c.stopped)
 	for {
 		select {
 		case <-c.wake:
@@ -189,6 +219,9 @@ func (c *Committer) CommitOnce() (int, error) {
 		return 0, nil
 	}
 	c.stats.commits.Add(1)
+	if c.o.Journal != nil {
+		return c.commitJournaled(queue)
+	}
 	if c.o.Mode == EveryEvent || len(queue) == 1 {
 		return c.commitInOrder(queue)
 	}
@@ -236,7 +269,7 @@ func (c *Committer) commitEvent(e event) bool {
 		return false
 	}
 	every := c.o.Mode == EveryEvent
-	f, err := m.log.flush(every)
+	f, err := m.log.flush(drainHow{force: every})
 	if errors.Is(err, ErrClosed) {
 		return false // the owner has closed the log, which flushed it
 	}
@@ -276,6 +309,9 @@ func (c *Committer) fail(err error) {
 		c.mu.failed = err
 	}
 	c.mu.Unlock()
+	if first && c.o.Buffers != nil {
+		c.o.Buffers.Shut(err)
+	}
 	if first && c.o.OnFailure != nil {
 		c.o.OnFailure(err)
 	}
@@ -299,31 +335,10 @@ func (c *Committer) Close() error {
 	c.mu.closed = true
 	c.mu.Unlock()
 	close(c.stop)
-	<-c.stopped
+	c.running.Wait()
 	_, err := c.CommitOnce()
-	return err
-}
-
-// committerCounters are a committer's figures.
-type committerCounters struct {
-	commits, flushes, fsyncs, flushedBytes atomic.Int64
-	latency                                Latency
-}
-
-// CommitterStats are a committer's figures since NewCommitter.
-type CommitterStats struct {
-	Commits      int64           // Commits counts rounds; in Batch mode one covers many logs.
-	Flushes      int64           // Flushes counts flushes of single logs.
-	Fsyncs       int64           // Fsyncs counts fdatasyncs of segments.
-	FlushedBytes int64           // FlushedBytes is what they made durable.
-	FsyncLatency LatencySnapshot // FsyncLatency is the time of each flush in its syncs.
-}
-
-// Stats returns the committer's figures.
-func (c *Committer) Stats() CommitterStats {
-	return CommitterStats{
-		Commits: c.stats.commits.Load(), Flushes: c.stats.flushes.Load(),
-		Fsyncs: c.stats.fsyncs.Load(), FlushedBytes: c.stats.flushedBytes.Load(),
-		FsyncLatency: c.stats.latency.Snapshot(),
+	if j := c.o.Journal; j != nil && err == nil && len(c.logs()) == 0 {
+		j.Release(j.Next() - 1) // all logs are closed: the next start need not read the journal
 	}
+	return err
 }

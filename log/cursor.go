@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/chronosdb/chronosdb/log/batch"
-	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // The sizes of the reads of a cursor: small batches share one, large ones are stepped over.
@@ -17,8 +16,7 @@ const (
 
 // cursor walks the batch headers of one segment and reads little of what lies between.
 type cursor struct {
-	seg  *segment
-	file vfs.LogFile
+	seg *segment
 
 	at   place  // the batch to come
 	end  Offset // where the walk ends
@@ -31,14 +29,10 @@ type cursor struct {
 
 // newCursor returns a cursor over [at, end) of a pinned segment. end must have been loaded before
 // the call, so that the segment's size covers it.
-func newCursor(s *segment, at place, end Offset) (*cursor, error) {
-	f, err := s.file()
-	if err != nil {
-		return nil, err
-	}
+func newCursor(s *segment, at place, end Offset) *cursor {
 	return &cursor{
-		seg: s, file: f, at: at, end: end, size: s.size.Load(), readBytes: cursorReadMin,
-	}, nil
+		seg: s, at: at, end: end, size: s.size.Load(), readBytes: cursorReadMin,
+	}
 }
 
 // next returns the header of the next batch, valid until the next call, and where it lies: the
@@ -85,7 +79,7 @@ func (c *cursor) read(pos int64) (batch.Batch, error) {
 			c.window = make([]byte, n)
 		}
 		c.window = c.window[:n]
-		if err := readFull(c.seg, c.file, c.window, pos); err != nil {
+		if err := readFull(c.seg, c.window, pos); err != nil {
 			c.window = c.window[:0]
 			return nil, err
 		}
@@ -114,8 +108,8 @@ func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
 // readFull reads all of p. A file that ends within is damage, any other error the disk's.
-func readFull(s *segment, f vfs.LogFile, p []byte, pos int64) error {
-	n, err := f.ReadAt(p, pos)
+func readFull(s *segment, p []byte, pos int64) error {
+	n, err := s.readAt(p, pos)
 	if n == len(p) {
 		return nil
 	}
@@ -145,7 +139,6 @@ func checkHeader(s *segment, h batch.Batch, at place, size int64) error {
 // scanner reads whole batches one after the other, a block at a time.
 type scanner struct {
 	seg  *segment
-	file vfs.LogFile
 	pos  int64 // of the batch to come
 	size int64 // where the bytes end
 	buf  []byte
@@ -203,7 +196,7 @@ func (s *scanner) fill(n int) error {
 	s.buf = s.buf[:cap(s.buf)]
 	want := min(int64(len(s.buf)-s.hi), s.size-s.pos-int64(s.hi))
 	p := s.buf[s.hi : s.hi+int(want)]
-	if err := readFull(s.seg, s.file, p, s.pos+int64(s.hi)); err != nil {
+	if err := readFull(s.seg, p, s.pos+int64(s.hi)); err != nil {
 		return err
 	}
 	s.hi += int(want)

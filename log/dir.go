@@ -17,7 +17,8 @@ const (
 	formatPrefix = "chronosdb "
 	// formatVersion is the version of everything below a data directory. It rises when an older
 	// version of the program could misread what a newer one writes.
-	formatVersion = 1
+	formatVersion = 2
+	formatText    = formatPrefix + "2\n"
 )
 
 // Dir is a data directory that this process has locked.
@@ -74,7 +75,12 @@ func checkFormat(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	return judgeFormat(path, p)
+	if err := judgeFormat(path, p); err != nil || string(p) == formatText {
+		return err
+	}
+	// All that an older version has written is read as it is. It must not be run again on what is
+	// written now.
+	return storeFormat(fs, dir)
 }
 
 // InspectFormat checks the version of a data directory and changes nothing: one without a version
@@ -107,6 +113,10 @@ func judgeFormat(path string, p []byte) error {
 	return nil
 }
 
+func storeFormat(fs vfs.FS, dir string) error {
+	return fs.WriteFileAtomic(fs.PathJoin(dir, formatName), []byte(formatText))
+}
+
 // createFormat writes the version before anything else is written. Data without it is not ours to
 // guess about.
 func createFormat(fs vfs.FS, dir string) error {
@@ -124,6 +134,5 @@ func createFormat(fs vfs.FS, dir string) error {
 	if err := fs.SyncDir(fs.PathDir(dir)); err != nil {
 		return err
 	}
-	return fs.WriteFileAtomic(fs.PathJoin(dir, formatName),
-		fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion))
+	return storeFormat(fs, dir)
 }

@@ -25,6 +25,9 @@ var (
 	ErrTooLarge = errors.New("append is too large for a segment")
 	// ErrBadBatch: an append is no sequence of whole batches. Nothing was written.
 	ErrBadBatch = errors.New("append is no sequence of whole batches")
+	// ErrNotReplayed: what the commit journal has of the log could not be brought into its segments.
+	// The journal must be kept as it is.
+	ErrNotReplayed = errors.New("journal was not replayed")
 	// ErrFormatNewer: the data directory was written by a newer version of ChronosDB.
 	ErrFormatNewer = errors.New("data directory has a newer format")
 	// ErrFormatUnknown: the directory's FORMAT file is not one of ChronosDB's.

@@ -134,3 +134,13 @@ func checkDense(t testing.TB, l *Log) {
 
 // lastOffset returns the last offset of the batch at the beginning of p.
 func lastOffset(p []byte) Offset { return batch.Batch(p).LastOffset() }
+
+// testBuffers returns buffers that keep that much for readers.
+func testBuffers(t testing.TB, recent int64) *Buffers {
+	t.Helper()
+	b, err := NewBuffers(BuffersOptions{RecentBytesMax: recent + 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
@@ -21,30 +22,45 @@ type flushed struct {
 // Flush makes everything durable that was appended before the call, and returns the offset below
 // which all is. An error is final: see ErrFailed.
 func (l *Log) Flush() (Offset, error) {
-	f, err := l.flush(false)
+	f, err := l.flush(drainHow{vouch: true})
 	return f.at.offset, err
 }
 
-// flush is Flush with its figures. force syncs the active segment even if nothing is new in it.
-func (l *Log) flush(force bool) (flushed, error) {
+// drainHow says what one drain does.
+type drainHow struct {
+	force  bool // sync the active segment even if nothing is new in it
+	sealed bool // take only what a commit has sealed, so that the newest chunk can be filled up
+	vouch  bool // with a journal: sync the note, which nothing else vouches for
+}
+
+// flush drains the log and returns the figures.
+func (l *Log) flush(how drainHow) (flushed, error) {
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
-	return l.flushOwned(force)
+	return l.flushOwned(how)
 }
 
 // flushOwned is flush for the owner of flushing.
-func (l *Log) flushOwned(force bool) (flushed, error) {
-	w, err := l.takeDirty(force)
+func (l *Log) flushOwned(how drainHow) (flushed, error) {
+	w, err := l.takeDirty(how)
 	if err != nil {
 		return flushed{}, err
 	}
 	defer w.release()
-	if len(w.segments) == 0 && !w.dirDirty && w.at.offset == l.FlushedEnd() {
-		return w.flushed, nil // nothing was appended since the last one
+	if len(w.segments) == 0 && !w.dirDirty && w.at.offset == l.flushing.note.state.flushed {
+		return w.flushed, l.vouchOwned(how) // nothing was appended since the last one
+	}
+	if err := l.noteAhead(); err != nil {
+		return flushed{}, err
 	}
 	began := l.o.Clock.Now()
+	for i := range w.segments {
+		if err := l.drainSegment(&w.segments[i]); err != nil {
+			return flushed{}, l.fail(err)
+		}
+	}
 	for _, s := range w.segments {
-		if err := l.syncSegment(s); err != nil {
+		if err := l.syncSegment(s.segment); err != nil {
 			// Not retried, ever: the kernel may have dropped the pages and marked them clean, so
 			// that the next fdatasync succeeds and proves nothing.
 			return flushed{}, l.fail(err)
@@ -58,15 +74,36 @@ func (l *Log) flushOwned(force bool) (flushed, error) {
 		}
 	}
 	w.took = l.o.Clock.Now().Sub(began)
-	return w.flushed, l.publishFlushed(w)
+	if err := l.publishDrained(w); err != nil {
+		return flushed{}, err
+	}
+	return w.flushed, l.vouchOwned(how)
+}
+
+// noteAhead is the fault NoteAheadOfSegment.
+func (l *Log) noteAhead() error {
+	if !mutant.On(mutant.NoteAheadOfSegment) || !l.journaling() {
+		return nil
+	}
+	state := l.flushing.note.state
+	state.journalFrom = l.journalEnd()
+	return l.flushing.note.write(state, true)
 }
 
 // work is the part of the log that one flush makes durable.
 type work struct {
 	flushed
-	segments []*segment // pinned
+	segments []drainedSegment // oldest first
 	dirDirty bool
 	appended int64 // bytes appended since Open, when the work was taken
+}
+
+// drainedSegment is one segment that a drain writes and syncs.
+type drainedSegment struct {
+	*segment          // pinned
+	limit    int64    // position up to which it is drained
+	cut      bool     // whether that is its end for good: it is sealed
+	chunks   []*chunk // written by this drain
 }
 
 func (w *work) release() {
@@ -77,29 +114,53 @@ func (w *work) release() {
 
 // takeDirty captures the end and what must be synced for it, before any sync begins: what is
 // appended during a sync may be missed by it.
-func (l *Log) takeDirty(force bool) (*work, error) {
+func (l *Log) takeDirty(how drainHow) (*work, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.writableLocked(); err != nil {
 		return nil, err
 	}
-	if force {
+	if how.force {
 		l.markDirtyLocked(l.set.Load().active())
 	}
-	w := &work{dirDirty: l.mu.dirDirty, appended: l.counters.appendedBytes.Load()}
-	var err error
-	if w.at, err = l.pointLocked(); err != nil {
-		return nil, l.failLocked(err)
-	}
-	for _, s := range l.mu.dirty {
-		s.tail.dirty = false
-		if s.acquire() { // else retention has deleted it
-			w.segments = append(w.segments, s)
+	if !how.sealed {
+		if err := l.sealLocked(); err != nil {
+			return nil, err
 		}
 	}
+	w := &work{dirDirty: l.mu.dirDirty, appended: l.mu.sealedBytes}
+	w.at = l.mu.sealedAt
+	dirty := l.mu.dirty
 	l.mu.dirty, l.mu.dirDirty = nil, false
+	for _, s := range dirty {
+		s.tail.dirty = false
+		d := drainedSegment{segment: s, limit: s.size.Load()}
+		if s.base == w.at.segment {
+			d.limit = w.at.pos
+		}
+		if s.base > w.at.segment || d.limit < s.size.Load() {
+			l.markDirtyLocked(s) // there is more, for a later drain
+		} else {
+			d.cut = Offset(s.end.Load()) != noOffset
+		}
+		// Retention may have deleted it.
+		if s.base <= w.at.segment && s.acquire() {
+			w.segments = append(w.segments, d)
+		}
+	}
 	w.bytes = w.appended - l.counters.flushedBytes.Load()
 	return w, nil
+}
+
+// sealLocked ends the newest chunk and remembers the log's end as what a drain reaches now.
+func (l *Log) sealLocked() error {
+	at, err := l.pointLocked()
+	if err != nil {
+		return l.failLocked(err)
+	}
+	l.sealChunkLocked(l.set.Load().active())
+	l.mu.sealedAt, l.mu.sealedBytes = at, l.counters.appendedBytes.Load()
+	return nil
 }
 
 // pointLocked is the end of the log as a point to recover from.
@@ -120,9 +181,35 @@ func (l *Log) pointLocked() (point, error) {
 	}, nil
 }
 
+// drainSegment writes what is in memory to the file, and cuts a sealed one to its length: direct
+// writes end with a block.
+func (l *Log) drainSegment(s *drainedSegment) error {
+	if l.o.Buffers == nil {
+		return nil
+	}
+	s.chunks = s.undrained(s.limit)
+	if len(s.chunks) == 0 && !s.cut {
+		return nil
+	}
+	f, err := s.file()
+	if err != nil {
+		return err
+	}
+	if err := writeChunks(s.segment, f, s.chunks); err != nil {
+		return err
+	}
+	if !s.cut {
+		return nil
+	}
+	if err := f.Truncate(s.limit); err != nil {
+		return fmt.Errorf("cut segment %s: %w", s.path, err)
+	}
+	return nil
+}
+
 // syncSegment makes the written bytes of a segment durable.
 func (l *Log) syncSegment(s *segment) error {
-	if mutant.On(mutant.NoFsync) {
+	if mutant.On(mutant.NoFsync) || (l.journaling() && mutant.On(mutant.SegmentUnsynced)) {
 		return nil
 	}
 	f, err := s.file()
@@ -136,23 +223,95 @@ func (l *Log) syncSegment(s *segment) error {
 	return nil
 }
 
-// publishFlushed moves the flushed end and notes it. The note is not synced: it survives the
+// publishDrained notes how far the segments are durable. The note is not synced: it survives the
 // death of the process, and a power cut makes it understate, which only costs reading.
-func (l *Log) publishFlushed(w *work) error {
+//
+// Without a journal, this is the flushed end as well. With one, nothing that a power cut keeps for
+// certain says so yet: the journal's entries vouch, or a note that is synced.
+func (l *Log) publishDrained(w *work) error {
 	w.fsyncs = len(w.segments)
+	journalFrom := l.noteDrained(w.at.mark())
+	for _, s := range w.segments {
+		for _, c := range s.chunks {
+			c.drained = true
+			l.undrained.Add(-int64(len(c.buf)))
+		}
+		if len(s.chunks) > 0 {
+			l.o.Buffers.keep(s.segment, s.chunks)
+		}
+	}
 	l.counters.flushes.Add(1)
 	l.counters.flushedBytes.Store(w.appended)
 	l.counters.fsyncLatency.Observe(w.took)
-	if w.at.offset == l.FlushedEnd() {
+	if w.at.offset == l.flushing.note.state.flushed {
 		return nil
 	}
 	state := l.flushing.note.state
-	state.flushed = w.at.offset
+	state.flushed, state.journalFrom = w.at.offset, journalFrom
 	if err := l.flushing.note.write(state, false); err != nil {
 		return l.fail(err)
 	}
-	l.flushed.Store(int64(w.at.offset))
+	if !l.journaling() {
+		l.raiseFlushed(w.at.offset)
+	}
 	return nil
+}
+
+// noteDrained notes how far the segments are durable, and returns the first sequence of the journal
+// that may say more. No chunk is let go of before: a commit takes from memory what lies above.
+func (l *Log) noteDrained(at mark) journal.Sequence {
+	l.mu.Lock()
+	l.mu.drainedAt = at
+	l.mu.Unlock()
+	return l.journalFrom()
+}
+
+// journalFrom returns the first sequence of the journal that may say more than the segments.
+func (l *Log) journalFrom() journal.Sequence {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.journaled.drainedTo(l.mu.drainedAt.offset)
+	return firstBehind(l.flushing.note.state.journalFrom, l.mu.journaled.drained)
+}
+
+// firstBehind moves the first sequence that is needed behind one that is not.
+func firstBehind(from, done journal.Sequence) journal.Sequence {
+	if done == 0 {
+		return from // there was none
+	}
+	return max(from, done+1)
+}
+
+// journalEnd is journalFrom for one who owns committing and has drained the log: no entry so far
+// says more.
+func (l *Log) journalEnd() journal.Sequence {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return firstBehind(l.flushing.note.state.journalFrom, l.mu.journaled.begun)
+}
+
+// vouchOwned makes the newest note durable, if that is what the drain is for. After that, no entry
+// of the journal is needed to say what it says.
+func (l *Log) vouchOwned(how drainHow) error {
+	if !l.journaling() || !how.vouch {
+		return nil
+	}
+	state := l.flushing.note.state
+	state.journalFrom = l.journalFrom()
+	if same := l.flushing.note.synced; same == state {
+		return nil
+	}
+	return l.storeNoteOwned(state)
+}
+
+// raiseFlushed moves the flushed end up.
+func (l *Log) raiseFlushed(end Offset) {
+	for {
+		old := l.flushed.Load()
+		if old >= int64(end) || l.flushed.CompareAndSwap(old, int64(end)) {
+			return
+		}
+	}
 }
 
 // Checkpoint is CheckpointTo for an owner whose snapshot covers everything appended so far.
@@ -169,7 +328,7 @@ func (l *Log) CheckpointTo(upTo Offset) error { return l.checkpoint(&upTo) }
 func (l *Log) checkpoint(upTo *Offset) error {
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
-	f, err := l.flushOwned(false)
+	f, err := l.flushOwned(drainHow{})
 	if err != nil {
 		return err
 	}
@@ -180,11 +339,12 @@ func (l *Log) checkpoint(upTo *Offset) error {
 		}
 	}
 	state := l.flushing.note.state
+	state.journalFrom = l.journalFrom()
 	if to.offset > state.recovery.offset || to.segment > state.recovery.segment {
 		state.recovery = to
 	}
 	if same := l.flushing.note.synced; state.start == same.start && state.flushed == same.flushed &&
-		state.recovery == same.recovery {
+		state.recovery == same.recovery && state.journalFrom == same.journalFrom {
 		return nil
 	}
 	if err := l.syncTables(); err != nil {
@@ -233,6 +393,10 @@ func (l *Log) storeNoteOwned(state noteState) error {
 	if err := l.flushing.note.write(state, true); err != nil {
 		return l.fail(err)
 	}
+	l.mu.Lock()
+	l.mu.journaled.vouchedBelow(state.journalFrom)
+	l.mu.Unlock()
+	l.raiseFlushed(state.flushed)
 	l.start.Store(int64(state.start))
 	l.recovery.Store(&state.recovery)
 	l.o.Logger.Debug("checkpoint", zap.String("dir", l.dir),

@@ -35,10 +35,7 @@ func (l *Log) truncating() bool { return l.truncations.Load()%2 == 1 }
 
 // tryHint believes the hint if the batch it names begins there.
 func (l *Log) tryHint(s *segment, at place, end Offset) (place, bool) {
-	c, err := newCursor(s, at, end)
-	if err != nil {
-		return place{}, false
-	}
+	c := newCursor(s, at, end)
 	_, at, ok, err := c.next()
 	return at, ok && err == nil
 }
@@ -53,10 +50,7 @@ func (l *Log) locateByIndex(s *segment, o, end Offset) (place, error) {
 	if e != (entry{}) {
 		from = place{offset: Offset(e.key), pos: int64(e.value)}
 	}
-	c, err := newCursor(s, from, end)
-	if err != nil {
-		return place{}, err
-	}
+	c := newCursor(s, from, end)
 	for {
 		h, at, ok, err := c.next()
 		switch {
@@ -98,10 +92,7 @@ func (l *Log) rebuildTables(s *segment) error {
 // rebuildQuiet is rebuildTables for a segment that nobody appends to during the call.
 func (l *Log) rebuildQuiet(s *segment) error {
 	end := l.endOf(s)
-	c, err := newCursor(s, place{offset: s.base}, end)
-	if err != nil {
-		return err
-	}
+	c := newCursor(s, place{offset: s.base}, end)
 	index, times, maxTime, err := collectEntries(c, l.o.IndexIntervalBytes)
 	if err != nil {
 		return err
@@ -199,10 +190,7 @@ func (l *Log) searchTimes(s *segment, pass func(e entry) bool) (i int, before en
 
 // firstTimeOf reads the greatest timestamp of a segment's first batch, which lies below end.
 func firstTimeOf(s *segment, end Offset) (UnixMs, error) {
-	c, err := newCursor(s, place{offset: s.base}, end)
-	if err != nil {
-		return noTime, err
-	}
+	c := newCursor(s, place{offset: s.base}, end)
 	h, _, ok, err := c.next()
 	if err != nil || !ok {
 		return noTime, err
@@ -233,10 +221,7 @@ func (l *Log) maxTimeBetween(s *segment, from, to Offset, t UnixMs) (UnixMs, err
 	if err != nil {
 		return noTime, err
 	}
-	c, err := newCursor(s, at, to)
-	if err != nil {
-		return noTime, err
-	}
+	c := newCursor(s, at, to)
 	for {
 		h, _, ok, err := c.next()
 		if err != nil || !ok {

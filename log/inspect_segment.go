@@ -59,7 +59,7 @@ func InspectSegment(path string, o SegmentInspection) (SegmentSummary, error) {
 		o: &o, seg: s, file: f, next: s.base,
 		sum: SegmentSummary{Path: path, Base: s.base, End: s.base, Bytes: f.size, MaxTime: noTime},
 	}
-	w.sc = scanner{seg: s, file: f, size: f.size}
+	w.sc = scanner{seg: s, size: f.size}
 	if o.From > 0 {
 		w.sc.pos, w.next = o.From, o.FromOffset
 		w.sum.End, w.sum.EndPos = w.next, o.From
@@ -125,7 +125,7 @@ func (w *segmentWalker) damaged(at int64, cause error) (more bool, err error) {
 	}
 	if pos, next, ok := w.resync(at); ok {
 		d.Until, d.Next = pos, next
-		w.sc = scanner{seg: w.seg, file: w.file, size: w.file.size, pos: pos}
+		w.sc = scanner{seg: w.seg, size: w.file.size, pos: pos}
 		w.next, more = next, true
 	}
 	w.sum.Damages++
@@ -141,7 +141,7 @@ func (w *segmentWalker) resync(at int64) (int64, Offset, bool) {
 	from := at + 1
 	var header [batch.HeaderBytes]byte
 	if at+batch.HeaderBytes <= w.sum.Bytes &&
-		readFull(w.seg, w.file, header[:], at) == nil {
+		readFull(w.seg, header[:], at) == nil {
 		n := int64(batch.Batch(header[:]).Length())
 		if behind := at + n; n >= batch.HeaderBytes && behind < w.sum.Bytes {
 			if base, ok := w.intactAt(behind); ok {
@@ -159,7 +159,7 @@ func (w *segmentWalker) resync(at int64) (int64, Offset, bool) {
 
 // intactAt says whether an intact batch begins at a byte, and its base offset.
 func (w *segmentWalker) intactAt(pos int64) (Offset, bool) {
-	sc := scanner{seg: w.seg, file: w.file, size: w.file.size, pos: pos}
+	sc := scanner{seg: w.seg, size: w.file.size, pos: pos}
 	b, err := sc.next()
 	if err != nil || batch.CheckStored(b) != nil || b.BaseOffset() < w.next {
 		return 0, false

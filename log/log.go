@@ -16,17 +16,23 @@ type Log struct {
 	o   Options // set by Open, then constant, but for the segment limits, which mu has
 
 	// Loaded by anyone, stored by the owner of the lock in the comment.
-	start    atomic.Int64               // flushing
-	recovery atomic.Pointer[point]      // flushing
-	flushed  atomic.Int64               // flushing
-	end      atomic.Int64               // mu
-	set      atomic.Pointer[segmentSet] // mu
-	epochs   atomic.Pointer[epochs]     // mu
+	start     atomic.Int64               // flushing
+	recovery  atomic.Pointer[point]      // flushing
+	undrained atomic.Int64               // memory of chunks that are not in their segments
+	flushed   atomic.Int64               // raised by raiseFlushed, lowered by Truncate only
+	end       atomic.Int64               // mu
+	set       atomic.Pointer[segmentSet] // mu
+	epochs    atomic.Pointer[epochs]     // mu
 
 	// truncations is odd while Truncate changes bytes that readers may see.
 	truncations atomic.Int64
 
 	counters counters
+
+	committing struct { // one commit of the log at a time; locked before flushing
+		sync.Mutex
+		at mark // the end of what commits have made durable
+	}
 
 	flushing struct { // one Flush, Checkpoint, AdvanceStart or Truncate at a time; locked before mu
 		sync.Mutex
@@ -41,10 +47,20 @@ type Log struct {
 		indexBytes   int64      // how much log lies between two new index entries
 		dirty        []*segment // written since the last flush, oldest first
 		dirDirty     bool       // a segment's name is not durable yet
+		chunkBytes   int64      // size of the next chunk
+		sealedAt     point      // end of the log when the newest chunk was sealed the last time
+		sealedBytes  int64      // bytes appended since Open until then
+		drainedAt    mark       // below it the segments are durable
+		journaled    journaled  // what the journal has of the log
+		settled      bool       // closed, and nothing of the journal is needed any more
 		failed       error      // the first write or sync error; final
 		closed       bool
 	}
 }
+
+// journaling says that commits go through the journal. A log without Buffers is written through the
+// page cache, and has a journal only to replay what an earlier process has left in it.
+func (l *Log) journaling() bool { return l.o.Journal != nil && l.o.Buffers != nil }
 
 // Start returns the first offset that can be read.
 func (l *Log) Start() Offset { return Offset(l.start.Load()) }
@@ -107,6 +123,8 @@ func (l *Log) Close() error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
+	l.committing.Lock()
+	defer l.committing.Unlock()
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
 	l.mu.Lock()
@@ -115,10 +133,29 @@ func (l *Log) Close() error {
 		return ErrClosed
 	}
 	l.mu.closed = true
+	l.mu.settled = err == nil && !l.mu.journaled.needs(l.mu.journaled.begun)
+	l.cutActiveLocked(err)
 	for _, s := range l.set.Load().list {
 		s.release()
 	}
 	return errors.Join(err, l.flushing.note.file.Close())
+}
+
+// cutActiveLocked gives back the space that the active segment has reserved, after a clean close.
+// Zeros that remain are no damage, so nothing depends on it.
+func (l *Log) cutActiveLocked(err error) {
+	s := l.set.Load().active()
+	if err != nil || s.tail.reserved == 0 {
+		return
+	}
+	f, err := s.file()
+	if err == nil {
+		err = f.Truncate(s.size.Load())
+	}
+	if err != nil {
+		l.o.Logger.Warn("reserved space was not given back", zap.String("segment", s.path),
+			zap.Error(err))
+	}
 }
 
 // writableLocked returns why the log takes no writes, if it does not.

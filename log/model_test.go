@@ -79,6 +79,9 @@ func runHistory(t *testing.T, seed uint64) {
 		IndexIntervalBytes: int64(1 + rng.IntN(600)),
 		OnRecover:          m.onRecover,
 	}
+	if rng.IntN(2) == 0 {
+		m.o.Buffers = testBuffers(t, int64(rng.IntN(64<<10)))
+	}
 	defer func() {
 		if t.Failed() {
 			t.Logf("history of seed %d:\n%s", seed, strings.Join(m.ops, "\n"))

@@ -7,17 +7,24 @@ import (
 	"hash/crc32"
 	"io"
 
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 const (
 	noteName = "recovery-point"
 
-	noteMagic     uint32 = 0x43524e31 // "CRN1"
-	noteSlots            = 4          // 0 and 1: synced at checkpoints; 2 and 3: after flushes
-	noteSlotBytes        = 512        // one sector, so that a power cut tears one slot at most
-	noteDataBytes        = 88         // of which the last 4 are the checksum
-	noteFileBytes        = noteSlots * noteSlotBytes
+	noteMagic       uint32 = 0x43524e32 // "CRN2"
+	noteMagicOld    uint32 = 0x43524e31 // "CRN1": without the journal's fields
+	noteSlots              = 4          // 0 and 1: synced at checkpoints; 2 and 3: after flushes
+	noteSyncedSlots        = 2
+	noteSlotBytes          = 512 // one sector, so that a power cut tears one slot at most
+	noteDataBytes          = 100 // of which the last 4 are the checksum
+	noteOldBytes           = 88  // the same of the old layout
+	noteFileBytes          = noteSlots * noteSlotBytes
+
+	// noteVouched is the flag of noteState.vouched.
+	noteVouched uint32 = 1
 )
 
 // noteState is what the note says. Every value was true when it was written; only Truncate makes
@@ -27,6 +34,13 @@ type noteState struct {
 	start    Offset
 	flushed  Offset // everything below was synced
 	recovery point
+
+	// vouched says that nothing was acknowledged but what this note or the journal vouches for: what
+	// lies beyond is cut, even if it looks whole. It is false for a log written through the page
+	// cache, and in notes of the old layout.
+	vouched bool
+	// journalFrom is the first journal sequence that may say more than this note.
+	journalFrom journal.Sequence
 }
 
 // point is a batch boundary from which a log can be recovered, with what Open needs to know of
@@ -56,15 +70,27 @@ func (n noteState) encode() []byte {
 	be.PutUint64(p[60:], uint64(n.recovery.firstTime))
 	be.PutUint64(p[68:], uint64(n.recovery.indexEntries))
 	be.PutUint64(p[76:], uint64(n.recovery.timeEntries))
-	be.PutUint32(p[84:], crc32.Checksum(p[:84], castagnoli))
+	if n.vouched {
+		be.PutUint32(p[84:], noteVouched)
+	}
+	be.PutUint64(p[88:], uint64(n.journalFrom))
+	be.PutUint32(p[96:], crc32.Checksum(p[:96], castagnoli))
 	return p
 }
 
 // decodeNote returns the state in a slot, if the slot is intact and makes sense.
 func decodeNote(p []byte) (noteState, bool) {
 	be := binary.BigEndian
-	if len(p) < noteDataBytes || be.Uint32(p) != noteMagic ||
-		be.Uint32(p[84:]) != crc32.Checksum(p[:84], castagnoli) {
+	if len(p) < noteDataBytes {
+		return noteState{}, false
+	}
+	size := noteDataBytes
+	if be.Uint32(p) == noteMagicOld {
+		size = noteOldBytes
+	} else if be.Uint32(p) != noteMagic {
+		return noteState{}, false
+	}
+	if sum := size - 4; be.Uint32(p[sum:]) != crc32.Checksum(p[:sum], castagnoli) {
 		return noteState{}, false
 	}
 	n := noteState{
@@ -80,6 +106,10 @@ func decodeNote(p []byte) (noteState, bool) {
 			indexEntries: int(be.Uint64(p[68:])),
 			timeEntries:  int(be.Uint64(p[76:])),
 		},
+	}
+	if size == noteDataBytes {
+		n.vouched = be.Uint32(p[84:])&noteVouched != 0
+		n.journalFrom = journal.Sequence(be.Uint64(p[88:]))
 	}
 	r := n.recovery
 	sane := n.start >= 0 && r.segment >= 0 && r.segment <= r.offset && r.offset <= n.flushed &&

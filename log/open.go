@@ -53,6 +53,9 @@ func (r *recovery) run() error {
 	if err := r.load(); err != nil {
 		return err
 	}
+	if err := r.replayJournal(); err != nil {
+		return err
+	}
 	if len(r.segments) == 0 {
 		return r.create()
 	}
@@ -177,6 +180,7 @@ func (r *recovery) createNote() error {
 			return err
 		}
 	}
+	r.setMode()
 	if err := l.flushing.note.create(r.note, r.noted); err != nil {
 		return err
 	}
@@ -261,10 +265,7 @@ func (r *recovery) epochsFromBatches() error {
 		if i+1 < len(r.segments) {
 			end = r.segments[i+1].base
 		}
-		c, err := newCursor(s, place{offset: s.base}, end)
-		if err != nil {
-			return err
-		}
+		c := newCursor(s, place{offset: s.base}, end)
 		for {
 			h, _, ok, err := c.next()
 			if err != nil {
@@ -283,7 +284,6 @@ func (r *recovery) epochsFromBatches() error {
 
 // finish makes durable what was recovered and shows the log.
 func (r *recovery) finish() error {
-	l := r.l
 	if err := r.makeDurable(); err != nil {
 		return err
 	}
@@ -292,13 +292,46 @@ func (r *recovery) finish() error {
 		if err := r.createNote(); err != nil {
 			return err
 		}
-	} else if r.note.flushed != l.flushing.note.state.flushed {
-		if err := l.flushing.note.write(r.note, false); err != nil {
-			return err
-		}
+	} else if err := r.noteRecovered(); err != nil {
+		return err
 	}
 	r.publish()
 	return nil
+}
+
+// noteRecovered notes what was recovered, in the mode in which the log goes on.
+func (r *recovery) noteRecovered() error {
+	note := r.l.flushing.note
+	times := 0
+	if r.l.journaling() {
+		// The entries that vouch for the log are recycled now, and the newest note may be in the
+		// page cache only. It must be durable before anybody reads up to the recovered end.
+		times = 1
+	}
+	if r.setMode() {
+		times = noteSyncedSlots // it makes older notes untrue
+	}
+	if times == 0 && r.note.flushed != note.state.flushed {
+		return note.write(r.note, false)
+	}
+	for range times {
+		if err := note.write(r.note, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setMode makes the note that of a log with or without a journal, and reports whether that makes an
+// older one untrue.
+func (r *recovery) setMode() bool {
+	was := r.note
+	r.note.vouched = r.l.journaling()
+	if j := r.l.o.Journal; j != nil && (!r.noted || r.note.journalFrom > j.Next()) {
+		// The journal was deleted and begins anew, or the note was.
+		r.note.journalFrom = j.Next()
+	}
+	return was.vouched != r.note.vouched || was.journalFrom != r.note.journalFrom
 }
 
 // makeDurable writes what was recovered past the recorded flushed end once more, and syncs it.
@@ -325,23 +358,34 @@ func (r *recovery) makeDurable() error {
 
 // rewrite writes the bytes of a segment from a position on over themselves, and syncs.
 func rewrite(s *segment, from int64) error {
+	if err := rewriteRange(s, from, s.size.Load()); err != nil {
+		return err
+	}
 	f, err := s.file()
 	if err != nil {
 		return err
 	}
-	size := s.size.Load()
+	if err := f.SyncData(); err != nil {
+		return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// rewriteRange is rewrite of some bytes, without the sync.
+func rewriteRange(s *segment, from, size int64) error {
+	f, err := s.file()
+	if err != nil {
+		return err
+	}
 	buf := make([]byte, min(scanBlockBytes, size-from))
 	for pos := from; pos < size; pos += int64(len(buf)) {
 		p := buf[:min(int64(len(buf)), size-pos)]
-		if err := readFull(s, f, p, pos); err != nil {
+		if err := readFull(s, p, pos); err != nil {
 			return err
 		}
 		if _, err := f.WriteAt(p, pos); err != nil {
 			return fmt.Errorf("write segment %s again: %w", s.path, err)
 		}
-	}
-	if err := f.SyncData(); err != nil {
-		return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
 	}
 	return nil
 }
@@ -354,6 +398,12 @@ func (r *recovery) publish() {
 	l.end.Store(int64(r.next))
 	l.recovery.Store(&r.note.recovery)
 	l.set.Store(&segmentSet{list: r.segments})
+	last := r.segments[len(r.segments)-1]
+	end := mark{offset: r.next, segment: last.base, pos: last.size.Load()}
+	l.committing.at, l.mu.drainedAt = end, end
+	if at := r.note.journalFrom; l.journaling() && at > 0 {
+		l.mu.journaled.vouchedBelow(at)
+	}
 	// A roll may have been killed before the directory was synced; the next flush makes sure.
 	l.mu.dirDirty = r.noted && r.segments[len(r.segments)-1].base != r.note.recovery.segment
 }

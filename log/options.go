@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -46,6 +47,16 @@ type Options struct {
 	// IndexIntervalBytes is how much log lies between two index entries. 4096.
 	IndexIntervalBytes int64
 
+	// Buffers holds what is appended until it is written to the segments, past the page cache. Nil
+	// writes through the page cache at each append.
+	Buffers *Buffers
+
+	// Journal makes what is appended durable before the segments are, by a Committer that has the
+	// same one. Open replays what the journal has of this log. Without Buffers, that is all.
+	Journal *journal.Journal
+	// Name is the log's name in the journal: its path in the data directory.
+	Name string
+
 	Logger *zap.Logger // Logger hears of every repair. Default: none.
 	// OnRecover sees every whole batch at or past the recovery point, once and in order, during
 	// Open, so that one read of the tail serves both the log and its owner's state. The batch is
@@ -80,6 +91,9 @@ func (o *Options) Validate() error {
 	if o.SegmentBytes < 1 || o.SegmentBytes > SegmentBytesMax {
 		return fmt.Errorf("log: SegmentBytes is %d; use 1 to %d, or 0 for the default",
 			o.SegmentBytes, int64(SegmentBytesMax))
+	}
+	if o.Journal != nil && o.Name == "" {
+		return fmt.Errorf("log: Name is empty; a log with a Journal needs one")
 	}
 	if o.SegmentMs < 1 {
 		return fmt.Errorf("log: SegmentMs is %d; use a positive number of milliseconds, or 0 for"+

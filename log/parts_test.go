@@ -302,11 +302,12 @@ func TestOpenDir(t *testing.T) {
 	}
 	fs = fs.Crash(0, nil)
 	p, err := fs.ReadFile("/var/lib/chronos/FORMAT")
-	if err != nil || string(p) != "chronosdb 1\n" {
+	if err != nil || string(p) != "chronosdb 2\n" {
 		t.Fatalf("FORMAT after a power cut = %q, %v", p, err)
 	}
 	for text, want := range map[string]error{
-		"chronosdb 1\n": nil, "chronosdb 2\n": ErrFormatNewer, "chronosdb 0\n": ErrFormatUnknown,
+		"chronosdb 1\n": nil, "chronosdb 2\n": nil,
+		"chronosdb 3\n": ErrFormatNewer, "chronosdb 0\n": ErrFormatUnknown,
 		"": ErrFormatUnknown, "kafka 1\n": ErrFormatUnknown, "chronosdb 1x\n": ErrFormatUnknown,
 	} {
 		if err := fs.WriteFileAtomic("/var/lib/chronos/FORMAT", []byte(text)); err != nil {
@@ -318,6 +319,9 @@ func TestOpenDir(t *testing.T) {
 		}
 		if err == nil {
 			_ = d.Close()
+			if p, err := fs.ReadFile("/var/lib/chronos/FORMAT"); err != nil || string(p) != "chronosdb 2\n" {
+				t.Errorf("FORMAT %q is %q after an open, %v", text, p, err)
+			}
 		}
 	}
 	if err := fs.MkdirAll("/other/topics", 0o755); err != nil {

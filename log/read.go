@@ -121,12 +121,8 @@ func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 
 // readAt appends n bytes of the segment to dst.
 func (l *Log) readAt(s *segment, dst []byte, at place, n int64) ([]byte, error) {
-	f, err := s.file()
-	if err != nil {
-		return dst, err
-	}
 	p := slices.Grow(dst, int(n))[:len(dst)+int(n)]
-	if err := readFull(s, f, p[len(dst):], at.pos); err != nil {
+	if err := readFull(s, p[len(dst):], at.pos); err != nil {
 		if ioErr := (*readError)(nil); errors.As(err, &ioErr) {
 			return dst, err
 		}

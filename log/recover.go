@@ -20,8 +20,9 @@ func (r *recovery) beginScan() (int, error) {
 		// rotted, so nothing says what had been acknowledged. All is read, and trusted only whole.
 		r.l.o.Logger.Warn("the recovery-point note is missing or damaged; reading the whole log",
 			zap.String("dir", r.l.dir))
-		base := r.segments[0].base
-		r.note = noteState{start: base, flushed: base}
+		base, replayed := r.segments[0].base, r.note
+		r.note = noteState{start: base, flushed: max(base, replayed.flushed)}
+		r.note.journalFrom = replayed.journalFrom
 		r.note.recovery = point{offset: base, segment: base, maxTime: noTime, firstTime: noTime}
 		r.next = base
 		return 0, nil
@@ -137,9 +138,12 @@ func (r *recovery) scanSegment(s *segment, pos int64) (damage, err error) {
 		return nil, s.corrupt(size, fmt.Errorf("%w: the file ends at byte %d, the recovery point is at"+
 			" byte %d", batch.ErrShort, size, pos))
 	}
-	sc := &scanner{seg: s, file: f, pos: pos, size: size}
+	sc := &scanner{seg: s, pos: pos, size: size}
 	for {
 		at := sc.pos
+		if r.note.vouched && r.next >= r.note.flushed && at < size {
+			return r.classify(s, f, errUnvouched)
+		}
 		b, err := sc.next()
 		if err == nil {
 			err = checkBatch(s, b, r.next)
@@ -155,6 +159,11 @@ func (r *recovery) scanSegment(s *segment, pos int64) (damage, err error) {
 		}
 	}
 }
+
+// errUnvouched is what ends a log that was committed through the journal. What lies behind was
+// never acknowledged. It may look whole and not even be the log's: a crash can give a file blocks
+// whose old bytes are those of a batch of another log, with the very offset that comes next.
+var errUnvouched = errors.New("nothing says that these bytes were flushed")
 
 // classify tells the end of the log from damage: zeros up to the end of the file are no bytes of
 // a batch. A crash can keep a file's length and lose the bytes, and a file may be filled ahead.
@@ -180,7 +189,7 @@ func onlyZeros(s *segment, f vfs.LogFile, pos int64) (bool, error) {
 	buf := make([]byte, min(scanBlockBytes, size-pos))
 	for pos < size {
 		p := buf[:min(int64(len(buf)), size-pos)]
-		if err := readFull(s, f, p, pos); err != nil {
+		if err := readFull(s, p, pos); err != nil {
 			return false, err
 		}
 		for _, c := range p {
@@ -327,7 +336,7 @@ func findBatch(s *segment, from int64, above Offset) (int64, bool, error) {
 	buf := make([]byte, min(scanBlockBytes, max(size-from, 0)))
 	for pos := from; pos+batch.HeaderBytes <= size; pos += int64(len(buf)) - batch.HeaderBytes + 1 {
 		p := buf[:min(int64(len(buf)), size-pos)]
-		if err := readFull(s, f, p, pos); err != nil {
+		if err := readFull(s, p, pos); err != nil {
 			return 0, false, err
 		}
 		for k := 0; k+batch.HeaderBytes <= len(p); k++ {
@@ -338,7 +347,7 @@ func findBatch(s *segment, from int64, above Offset) (int64, bool, error) {
 				continue
 			}
 			whole := make([]byte, n)
-			if err := readFull(s, f, whole, at); err != nil {
+			if err := readFull(s, whole, at); err != nil {
 				return 0, false, err
 			}
 			if batch.CheckStored(whole) == nil {

@@ -51,6 +51,8 @@ func (l *Log) expired(s *segment, keepMs int64, now UnixMs) bool {
 // that lie wholly below it. If that is all of them, the active one is sealed first. An offset at
 // or below the start changes nothing.
 func (l *Log) AdvanceStart(to Offset) error {
+	l.committing.Lock()
+	defer l.committing.Unlock()
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
 	if to <= l.Start() {
@@ -65,13 +67,14 @@ func (l *Log) AdvanceStart(to Offset) error {
 		}
 	}
 	// What remains must be there, by name too, before what goes may go.
-	if to > l.FlushedEnd() || l.namesPending() {
-		if _, err := l.flushOwned(false); err != nil {
+	// So must what the journal's entries hold, or they would bring back what goes.
+	if to > l.FlushedEnd() || l.namesPending() || l.journaling() {
+		if _, err := l.flushOwned(drainHow{}); err != nil {
 			return err
 		}
 	}
 	state := l.flushing.note.state
-	state.start = to
+	state.start, state.journalFrom = to, l.journalEnd()
 	set := l.set.Load()
 	gone := set.find(to)
 	if first := set.list[gone].base; state.recovery.segment < first {

@@ -13,11 +13,7 @@ import (
 // lowered to the end. The scan reads 1 MiB at a time and must not run beside Truncate.
 func (l *Log) Batches(from, to Offset, fn func(b batch.Batch) error) error {
 	return l.eachSegment(from, to, func(s *segment, at place, end Offset) error {
-		f, err := s.file()
-		if err != nil {
-			return err
-		}
-		sc := &scanner{seg: s, file: f, pos: at.pos, size: s.size.Load()}
+		sc := &scanner{seg: s, pos: at.pos, size: s.size.Load()}
 		for at.offset < end {
 			b, err := sc.next()
 			if err == nil {
@@ -44,10 +40,7 @@ func (l *Log) Batches(from, to Offset, fn func(b batch.Batch) error) error {
 // the first HeaderBytes of h are there, valid until fn returns. It must not run beside Truncate.
 func (l *Log) Headers(from, to Offset, fn func(h batch.Batch, bodyLen int) error) error {
 	return l.eachSegment(from, to, func(s *segment, at place, end Offset) error {
-		c, err := newCursor(s, at, end)
-		if err != nil {
-			return err
-		}
+		c := newCursor(s, at, end)
 		for {
 			h, _, ok, err := c.next()
 			if err != nil || !ok {

@@ -38,8 +38,9 @@ type segment struct {
 	index *table // base offset of a batch -> its position
 	times *table // greatest timestamp before a batch -> its offset minus base
 
-	hint   atomic.Pointer[place] // where the last read ended; checked before use
-	repair sync.Mutex            // one rebuild of the tables at a time
+	hint   atomic.Pointer[place]    // where the last read ended; checked before use
+	window atomic.Pointer[[]*chunk] // bytes in memory, by position; nil if there are none
+	repair sync.Mutex               // one rebuild of the tables at a time
 
 	open struct { // opened at the first use, so that thousands of old segments cost no handle
 		sync.Mutex
@@ -54,6 +55,9 @@ type segment struct {
 		timesKey  UnixMs // greatest timestamp in the time table, or noTime
 		dirty     bool   // whether it was written since the last flush took the dirty list
 		longer    bool   // whether the file has zeros behind its last batch
+		chunk     *chunk // takes the next append; nil when it is sealed or there is none
+		reserved  int64  // position up to which the file has space for certain
+		step      int64  // how much was reserved the last time
 	}
 }
 
@@ -105,6 +109,7 @@ func (s *segment) release() {
 	if s.refs.Add(-1) > 0 {
 		return
 	}
+	s.dropChunks()
 	s.open.Lock()
 	defer s.open.Unlock()
 	if s.open.file != nil {

@@ -60,9 +60,9 @@ type LatencyBucket struct {
 // counters are a log's figures since Open.
 type counters struct {
 	appends, appendedBytes, readBytes          atomic.Int64
-	flushes, fsyncs, flushedBytes              atomic.Int64
+	flushes, fsyncs, flushedBytes, commits     atomic.Int64
 	recoveredBatches, recoveredBytes, cutBytes atomic.Int64
-	indexRebuilds                              atomic.Int64
+	indexRebuilds, replayedEntries             atomic.Int64
 	fsyncLatency                               Latency
 }
 

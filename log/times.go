@@ -58,10 +58,7 @@ func (l *Log) offsetForTimeIn(s *segment, ts UnixMs, from, end Offset) (
 	if err != nil {
 		return noOffset, noTime, false, err
 	}
-	c, err := newCursor(s, at, end)
-	if err != nil {
-		return noOffset, noTime, false, err
-	}
+	c := newCursor(s, at, end)
 	for {
 		h, at, ok, err := c.next()
 		if err != nil || !ok {
@@ -209,10 +206,7 @@ func (l *Log) maxOfFirst(start Offset) (stamped, Offset, error) {
 	if err != nil || at.offset == start {
 		return none, start, err
 	}
-	c, err := newCursor(s, at, end)
-	if err != nil {
-		return none, start, err
-	}
+	c := newCursor(s, at, end)
 	h, _, _, err := c.next()
 	if err != nil {
 		return none, start, err
@@ -271,10 +265,7 @@ func (l *Log) maxRecord(from Offset, t UnixMs, bound Offset) (Offset, UnixMs, bo
 	if err != nil {
 		return noOffset, noTime, false, err
 	}
-	c, err := newCursor(s, at, min(l.endOf(s), bound))
-	if err != nil {
-		return noOffset, noTime, false, err
-	}
+	c := newCursor(s, at, min(l.endOf(s), bound))
 	for {
 		h, at, ok, err := c.next()
 		if err != nil || !ok {

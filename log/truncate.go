@@ -11,6 +11,8 @@ import (
 // that its leader does not have. The new end is the base of the batch that holds to. It must not
 // run beside an append whose caller expects the records to stay. Offsets below Start are refused.
 func (l *Log) Truncate(to Offset) error {
+	l.committing.Lock()
+	defer l.committing.Unlock()
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
 	if to >= l.End() {
@@ -21,6 +23,10 @@ func (l *Log) Truncate(to Offset) error {
 	}
 	cut, err := l.pointAt(to)
 	if err != nil {
+		return err
+	}
+	// What stays must be in its segment: the chunks go, because some hold bytes on both sides.
+	if _, err := l.flushOwned(drainHow{}); err != nil {
 		return err
 	}
 	// The note first: once records are gone it must not call them flushed. A crash right after it
@@ -53,6 +59,7 @@ func (l *Log) lowerNote(cut point) error {
 	if state.recovery.offset > cut.offset || state.recovery.segment > cut.segment {
 		state.recovery = cut
 	}
+	state.journalFrom = l.journalEnd()
 	l.flushed.Store(int64(state.flushed))
 	return l.replaceNoteOwned(state)
 }
@@ -69,6 +76,12 @@ func (l *Log) truncateLocked(cut point) error {
 	l.end.Store(int64(cut.offset))
 	s.size.Store(cut.pos)
 	s.end.Store(int64(noOffset))
+	s.dropChunks()
+	l.mu.sealedAt = cut
+	if l.committing.at.offset > cut.offset {
+		l.committing.at = cut.mark()
+	}
+	l.mu.drainedAt = cut.mark()
 	for i := len(set.list) - 1; i >= keep; i-- {
 		if err := set.list[i].removeFiles(); err != nil {
 			return fmt.Errorf("truncate log %s: %w", l.dir, err)
@@ -142,6 +155,7 @@ func (l *Log) resumeLocked(s *segment, p point) {
 	s.maxKnown.Store(true)
 	s.tail.firstTime = p.firstTime
 	s.tail.longer = false
+	s.tail.chunk, s.tail.reserved, s.tail.step = nil, 0, 0
 	// The next batch gets an entry of its own, whatever the last one was: more never hurt.
 	s.tail.indexed = p.pos - l.o.IndexIntervalBytes
 	s.tail.timesKey = noTime

@@ -35,6 +35,10 @@ const (
 	JournalRecycledEarly Name = "journal-recycled-early"
 	// GenerationIgnored takes a record of an earlier use of a journal file for one of this use.
 	GenerationIgnored Name = "generation-ignored"
+	// SegmentUnsynced gives files of the commit journal back without an fdatasync of the segments.
+	SegmentUnsynced Name = "segment-unsynced"
+	// NoteAheadOfSegment notes that the journal is not needed before the segment is durable.
+	NoteAheadOfSegment Name = "note-ahead-of-segment"
 )
 
 // All returns every fault, for the test runner that tries each in turn.
@@ -42,6 +46,7 @@ func All() []Name {
 	return []Name{
 		NoFsync, AckBeforeFsync, NoDirSync, NoGate, DueNowBeforeStagingHW, NoDedupe,
 		DuplicateBeforeDurable, NoSettlements, IndexAboveHW, EpochNotRaised, ReplayFromZero,
-		DeliverEarly, HWAheadOfFlushed, JournalRecycledEarly, GenerationIgnored,
+		DeliverEarly, HWAheadOfFlushed, JournalRecycledEarly, GenerationIgnored, SegmentUnsynced,
+		NoteAheadOfSegment,
 	}
 }

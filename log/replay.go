@@ -1,0 +1,213 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
+)
+
+// replay brings the segments up to what the commit journal has of the log, before they are scanned.
+type replay struct {
+	r       *recovery
+	entries int
+	last    journal.Sequence
+	vouched Offset // below it everything was flushed, as far as note and journal say
+	// refs are the newest record's references, if it has any: their bytes went to the segments while
+	// the record was written, and may not be there.
+	refs  []journal.Entry
+	wrote map[Offset]*segment // by base: must be synced
+	made  bool                // whether a segment's file was made
+}
+
+// replayJournal does what the journal asks for and makes it durable, with a note that says so: from
+// here on, nothing of the journal is needed.
+func (r *recovery) replayJournal() error {
+	j := r.l.o.Journal
+	if j == nil || (!r.noted && len(r.segments) == 0) {
+		// A log's first note is durable before its first entry is written, so a folder without
+		// anything is new, and entries of its name are those of one that is gone.
+		return nil
+	}
+	p := &replay{r: r, vouched: r.note.flushed, wrote: map[Offset]*segment{}}
+	if err := j.Replay(r.l.o.Name, r.note.journalFrom, p.entry); err != nil {
+		return replayError(err)
+	}
+	if p.entries == 0 {
+		return nil
+	}
+	if err := p.judgeRefs(); err != nil {
+		return replayError(err)
+	}
+	if err := p.sync(); err != nil {
+		return replayError(err)
+	}
+	r.l.counters.replayedEntries.Add(int64(p.entries))
+	r.note.flushed, r.note.journalFrom = p.vouched, p.last+1
+	if !r.noted {
+		return nil // beginScan reads it all
+	}
+	if err := r.l.flushing.note.write(r.note, true); err != nil {
+		return replayError(err)
+	}
+	r.note = r.l.flushing.note.state
+	return nil
+}
+
+// replayError marks what keeps the journal from being recycled.
+func replayError(err error) error { return fmt.Errorf("%w: %w", ErrNotReplayed, err) }
+
+// entry takes one entry. That there is a record says that everything below it was flushed: a log's
+// next commit begins when the one before is durable. It has an entry for each segment.
+func (p *replay) entry(seq journal.Sequence, e journal.Entry) error {
+	if seq != p.last {
+		p.refs = nil
+		p.flushedTo(Offset(e.First))
+	}
+	p.entries++
+	p.last = seq
+	if e.Kind == journal.Ref {
+		p.refs = append(p.refs, e)
+		return nil
+	}
+	if p.r.noted && Offset(e.End) <= p.r.note.flushed {
+		return nil // the segment has it
+	}
+	if err := p.write(e); err != nil {
+		return err
+	}
+	p.flushedTo(Offset(e.End))
+	return nil
+}
+
+// flushedTo moves the flushed end. Without a note, an entry that begins lower than those before was
+// written after a truncation, of which the note would have told.
+func (p *replay) flushedTo(end Offset) {
+	if p.r.noted {
+		end = max(end, p.vouched)
+	}
+	p.vouched = end
+}
+
+// write puts an entry's batches where they belong.
+func (p *replay) write(e journal.Entry) error {
+	s, err := p.segment(Offset(e.Segment))
+	if err != nil {
+		return err
+	}
+	f, err := s.file()
+	if err != nil {
+		return err
+	}
+	pos := e.Position
+	for _, piece := range e.Payload {
+		if _, err := f.WriteAt(piece, pos); err != nil {
+			return fmt.Errorf("write segment %s from the journal: %w", s.path, err)
+		}
+		pos += int64(len(piece))
+	}
+	p.wrote[s.base] = s
+	return nil
+}
+
+// segment finds a segment, or makes it: a crash can lose the name of a new one.
+func (p *replay) segment(base Offset) (*segment, error) {
+	r := p.r
+	i, ok := slices.BinarySearchFunc(r.segments, base, func(s *segment, base Offset) int {
+		return int(min(max(s.base-base, -1), 1))
+	})
+	if ok {
+		return r.segments[i], nil
+	}
+	s := newSegment(r.l.o.FS, r.l.dir, base)
+	if _, err := s.file(); err != nil {
+		return nil, err
+	}
+	r.segments = slices.Insert(r.segments, i, s)
+	p.made = true
+	return s, nil
+}
+
+// judgeRefs decides whether the newest commit was acknowledged, if its bytes went to the segments:
+// then they are there, whole. If not, nobody was told.
+func (p *replay) judgeRefs() error {
+	if len(p.refs) == 0 || Offset(p.refs[len(p.refs)-1].End) <= p.vouched {
+		return nil
+	}
+	for _, e := range p.refs {
+		whole, err := p.isWhole(e)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			p.r.l.o.Logger.Info("the last write to the log was not finished and never acknowledged",
+				zap.String("dir", p.r.l.dir), zap.Int64("offset", e.First))
+			return nil
+		}
+	}
+	for _, e := range p.refs {
+		s, err := p.segment(Offset(e.Segment))
+		if err != nil {
+			return err
+		}
+		// The fdatasync may not have come, or failed; see makeDurable.
+		if err := rewriteRange(s, e.Position, e.Position+int64(e.Length)); err != nil {
+			return err
+		}
+		p.wrote[s.base] = s
+		p.flushedTo(Offset(e.End))
+	}
+	return nil
+}
+
+// isWhole says whether the segment holds exactly the batches that an entry refers to, intact.
+func (p *replay) isWhole(e journal.Entry) (bool, error) {
+	if e.Length == 0 {
+		return true, nil
+	}
+	i := (&segmentSet{list: p.r.segments}).find(Offset(e.Segment))
+	if i < 0 || p.r.segments[i].base != Offset(e.Segment) {
+		return false, nil
+	}
+	s := p.r.segments[i]
+	sc := &scanner{seg: s, pos: e.Position, size: e.Position + int64(e.Length)}
+	sum, next := uint32(0), Offset(e.First)
+	for {
+		b, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			return sum == e.Digest && next == Offset(e.End), nil
+		}
+		var ioErr *readError
+		if errors.As(err, &ioErr) {
+			return false, err
+		}
+		if err != nil || batch.CheckStored(b) != nil || b.BaseOffset() != next {
+			return false, nil
+		}
+		sum = crc32.Update(sum, castagnoli, b[:batch.HeaderBytes])
+		next = b.LastOffset() + 1
+	}
+}
+
+// sync makes durable what was written.
+func (p *replay) sync() error {
+	for _, s := range p.wrote {
+		f, err := s.file()
+		if err != nil {
+			return err
+		}
+		if err := f.SyncData(); err != nil {
+			return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
+		}
+	}
+	if !p.made {
+		return nil
+	}
+	return p.r.l.o.FS.SyncDir(p.r.l.dir)
+}
