@@ -6,7 +6,8 @@
 // is that of the run with the median rate; none is left out, and all are printed below each table.
 // The reference is this same program, started with the argument "drop", so that its absolute
 // figures can be compared from one version of the server to the next. To consumers it sends one
-// batch from its memory again and again. CPU time is that of the processes, from /proc.
+// batch from its memory again and again. Started with "kfake" it is the peer: the Kafka of franz-go
+// for tests, on disk, with fsync. CPU time is that of the processes, from /proc.
 //
 //	go run ./integration/bench                       everything, some 25 minutes and 60 GB of disk
 //	go run ./integration/bench -quick                short runs, two minutes: figures are rough

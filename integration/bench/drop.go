@@ -65,12 +65,7 @@ func dropMain(args []string) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "OK\n") // the harness asks again
-	})
-	// The exit of the process ends this goroutine and those of the connections.
-	go func() { _ = http.ListenAndServe(args[1], mux) }()
+	answerHealth(args[1])
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	// Closing the listener, below, ends this goroutine.
@@ -79,6 +74,16 @@ func dropMain(args []string) error {
 		_ = l.Close()
 	}()
 	return (&dropServer{host: host, port: int32(n)}).accept(l)
+}
+
+// answerHealth serves /health as long as the process lives.
+func answerHealth(addr string) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "OK\n") // the harness asks again
+	})
+	// The exit of the process ends this goroutine, and those of the connections.
+	go func() { _ = http.ListenAndServe(addr, mux) }()
 }
 
 // accept serves connections until the listener is closed.

@@ -22,7 +22,11 @@ func growthSection(ctx context.Context, b *bench) error {
 		return err
 	}
 	t := newProduceTable("Growth with partitions: produce, all partitions written to evenly")
-	for _, size := range []int{100, 1024} {
+	sizes := []int{100, 1024}
+	if b.quick {
+		sizes = sizes[:1]
+	}
+	for _, size := range sizes {
 		var cases []growthCase
 		for _, partitions := range []int{1, 10, 100, 1000} {
 			c := produceCase{size: size, partitions: partitions, codec: plain, schedules: true}

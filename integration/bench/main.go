@@ -20,6 +20,9 @@ import (
 // dropArgument as the first argument turns this program into the reference server.
 const dropArgument = "drop"
 
+// roles are the other programs that this one is, by first argument.
+var roles = map[string]func(args []string) error{dropArgument: dropMain, peerArgument: peerMain}
+
 // options are the flags.
 type options struct {
 	sections []string
@@ -43,6 +46,7 @@ var sections = []section{
 	{"hot", hotSection},
 	{"sync", syncSection},
 	{"consume", consumeSection},
+	{"peer", peerSection},
 	{"growth", growthSection},
 	{"schedule", scheduleSection},
 	{"lateness", latenessSection},
@@ -61,9 +65,9 @@ type bench struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == dropArgument {
-		if err := dropMain(os.Args[2:]); err != nil {
-			fmt.Fprintf(os.Stderr, "bench drop: %v\n", err)
+	if len(os.Args) > 1 && roles[os.Args[1]] != nil {
+		if err := roles[os.Args[1]](os.Args[2:]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[1], err)
 			os.Exit(1)
 		}
 		return
@@ -119,7 +123,7 @@ func parseFlags() (options, error) {
 	all := strings.Join(names, ",")
 	chosen := flag.String("sections", all, "sections to run, separated by commas")
 	flag.IntVar(&o.runs, "runs", 5, "runs of each case; the median counts")
-	flag.Float64Var(&o.seconds, "seconds", 3, "length of one run in seconds, without warm-up")
+	flag.Float64Var(&o.seconds, "seconds", 2.5, "length of one run in seconds, without warm-up")
 	flag.IntVar(&o.pending, "pending", 1_000_000, "pending records of the pending section")
 	flag.BoolVar(&o.quick, "quick", false, "one run of one second each; figures are rough")
 	flag.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")

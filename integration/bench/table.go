@@ -72,6 +72,9 @@ func (b *bench) addFloor(met bool, what, format string, args ...any) {
 }
 
 func (b *bench) printFloors() {
+	if len(b.floors) == 0 {
+		return
+	}
 	t := newTable("Floors", "floor", "measured", "")
 	for _, f := range b.floors {
 		verdict := "met"

@@ -25,6 +25,9 @@ const (
 	configRetention    = "retention.ms"
 )
 
+// chronosName is the name of the target that is measured, not compared with.
+const chronosName = "chronos"
+
 // target is one server process under measurement.
 type target struct {
 	*harness.Process
@@ -49,32 +52,11 @@ func (b *bench) startChronos(args ...string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &target{Process: p, name: "chronos", addr: addr, web: launch.HTTPAddr, dir: dir}, nil
+	return &target{Process: p, name: chronosName, addr: addr, web: launch.HTTPAddr, dir: dir}, nil
 }
 
 // startDrop starts the reference server, which is this program.
-func startDrop() (*target, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
-	addr, err := harness.FreeAddr()
-	if err != nil {
-		return nil, err
-	}
-	web, err := harness.FreeAddr()
-	if err != nil {
-		return nil, err
-	}
-	launch := harness.Launch{
-		Binary: self, Args: []string{dropArgument, addr, web}, HTTPAddr: web,
-	}
-	p, err := launch.Start()
-	if err != nil {
-		return nil, err
-	}
-	return &target{Process: p, name: "drop", addr: addr, web: web}, nil
-}
+func startDrop() (*target, error) { return startSelf(dropArgument) }
 
 // end stops the server and deletes its data.
 func (t *target) end() error {
@@ -128,9 +110,12 @@ func (t *target) newTopic(ctx context.Context, spec topicSpec) (string, error) {
 	}
 	defer cl.Close()
 	enabled, never := strconv.FormatBool(spec.schedules), "-1"
-	configs := map[string]*string{configSchedules: &enabled}
+	configs := map[string]*string{}
 	if spec.forever {
 		configs[configRetention] = &never
+	}
+	if t.name == chronosName {
+		configs[configSchedules] = &enabled
 	}
 	_, err = kadm.NewClient(cl).CreateTopic(ctx, int32(spec.partitions), 1, configs, topic)
 	if err != nil {
@@ -173,7 +158,7 @@ func (t *target) usage() (usage, error) {
 	if u.client, err = harness.CPU(os.Getpid()); err != nil {
 		return u, err
 	}
-	if t.dir == "" {
+	if t.name != chronosName {
 		return u, nil
 	}
 	if u.written, err = harness.Written(t.Pid()); err != nil {
