@@ -79,6 +79,9 @@ func (p *Process) Logs() string { return p.logs.String() }
 // Exited returns a channel that is closed once the program has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
+// ExitCode returns the code with which the program has ended; -1 when a signal ended it.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
 // Kill ends the whole process group with SIGKILL and waits until the program is gone.
 func (p *Process) Kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // gone already is what is wanted

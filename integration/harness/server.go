@@ -3,6 +3,7 @@ package harness
 import (
 	"net/http"
 	"testing"
+	"time"
 )
 
 // logTail bounds what a failing test prints of its server's output.
@@ -104,6 +105,24 @@ func (s *Server) Stop() {
 	if err != nil {
 		s.tb.Fatalf("stop the server: %v", err)
 	}
+}
+
+// AwaitExit waits until the server has ended by itself, and returns its exit code and when that was
+// seen. One that goes on is a failure.
+func (s *Server) AwaitExit(within time.Duration) (code int, at time.Time) {
+	s.tb.Helper()
+	if s.process == nil {
+		s.tb.Fatal("the server is down")
+	}
+	select {
+	case <-s.process.Exited():
+		at = time.Now()
+	case <-time.After(within):
+		s.tb.Fatalf("the server still runs after %s\n%s", within, s.process.Logs())
+	}
+	code = s.process.ExitCode()
+	s.down()
+	return code, at
 }
 
 // Restart kills the server and starts it again on the same data and addresses.
