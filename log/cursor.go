@@ -105,7 +105,9 @@ func (c *cursor) resize(rel int64) {
 type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }
-func (e *readError) Unwrap() error { return e.err }
+
+// Unwrap returns ErrUnreadable and what the disk said.
+func (e *readError) Unwrap() []error { return []error{ErrUnreadable, e.err} }
 
 // readFull reads all of p. A file that ends within is damage, any other error the disk's.
 func readFull(s *segment, p []byte, pos int64) error {

@@ -19,6 +19,8 @@ var (
 	ErrClosed = errors.New("log is closed")
 	// ErrCorrupt is wrapped by every CorruptError.
 	ErrCorrupt = errors.New("log is corrupt")
+	// ErrUnreadable: the disk refused to read bytes of a segment. What they are is unknown.
+	ErrUnreadable = errors.New("log cannot be read")
 	// ErrStaleEpoch: an append under a leader epoch older than one that the log has seen.
 	ErrStaleEpoch = errors.New("leader epoch is older than the log's")
 	// ErrTooLarge: one append is larger than AppendBytesMax.

@@ -94,11 +94,10 @@ func (p *Partition) inService() error {
 	return p.mu.closed
 }
 
-// readError takes a partition offline in which a read found damage: a batch that cannot be read is
-// never skipped.
+// readError takes a partition offline in which a read found damage, or which the disk refuses to
+// read: a batch that cannot be read is never skipped.
 func (p *Partition) readError(err error) error {
-	var corrupt *log.CorruptError
-	if errors.As(err, &corrupt) {
+	if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrUnreadable) {
 		p.goOffline(err)
 		return &OfflineError{Partition: p.Name(), Err: err}
 	}

@@ -262,11 +262,10 @@ func (s sink) Deliver(b batch.Batch) (batch.Offset, error) {
 	return end, nil
 }
 
-// scheduleFailed is the schedule's call when it cannot go on: damage below it takes this partition
-// offline, anything else is a fault of the data directory.
+// scheduleFailed is the schedule's call when it cannot go on: damage below it, or what the disk
+// refuses to read, takes this partition offline, anything else is a fault of the data directory.
 func (p *Partition) scheduleFailed(err error) {
-	var corrupt *log.CorruptError
-	if errors.As(err, &corrupt) {
+	if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrUnreadable) {
 		p.goOffline(err)
 		return
 	}

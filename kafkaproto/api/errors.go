@@ -75,6 +75,12 @@ type mapping struct {
 //
 // Retriable codes are chosen with care: a client repeats them for ever.
 var mappings = []mapping{
+	// What a disk has done comes first: it wraps what is wrong with the batch that lies there, which
+	// is not the client's.
+	{replication.ErrOffline, kerr.KafkaStorageError},
+	{log.ErrCorrupt, kerr.KafkaStorageError},
+	{log.ErrUnreadable, kerr.KafkaStorageError},
+
 	// log/batch: what a client may have done wrong with a batch.
 	{batch.ErrTooLarge, kerr.MessageTooLarge},
 	{batch.ErrTimestampType, kerr.InvalidTimestamp},
@@ -108,7 +114,6 @@ var mappings = []mapping{
 	{replication.ErrUnknownPartition, kerr.UnknownTopicOrPartition},
 	{replication.ErrFencedLeaderEpoch, kerr.FencedLeaderEpoch},
 	{replication.ErrUnknownLeaderEpoch, kerr.UnknownLeaderEpoch},
-	{replication.ErrOffline, kerr.KafkaStorageError},
 	{replication.ErrStorage, kerr.KafkaStorageError},
 	{replication.ErrDisagree, kerr.KafkaStorageError},
 	// A partition closes when its topic is deleted or the server goes down. The client asks for
@@ -152,7 +157,6 @@ var mappings = []mapping{
 	{log.ErrTooLarge, kerr.RecordListTooLarge},
 	{log.ErrNoSpace, kerr.KafkaStorageError},
 	{log.ErrFailed, kerr.KafkaStorageError},
-	{log.ErrCorrupt, kerr.KafkaStorageError},
 	{log.ErrClosed, kerr.NotLeaderForPartition},
 	// The last ones are for the owner of the process; a client that sees one sees our mistake.
 	{log.ErrStaleEpoch, kerr.UnknownServerError},
