@@ -55,7 +55,7 @@ func diskErrorEndsTheServer(t *testing.T, calls string) {
 		writers.Go(func() { to.write(ctx, cl, id) })
 	}
 	to.await(ctx, t, failAcksMin)
-	spoiled := harness.Inject(t, s.Process().Pid(), calls)
+	spoiled := harness.Inject(t, s.Process().Pid(), "", calls)
 	code, gone := s.AwaitExit(failLoopMax)
 	spoiled.End()
 	first, ok, err := spoiled.First()
@@ -169,7 +169,7 @@ func TestSlowSyncs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	harness.Inject(t, s.Process().Pid(), fmt.Sprintf("fsync,fdatasync:delay_enter=%d", slowSync.Microseconds()))
+	harness.Inject(t, s.Process().Pid(), "", fmt.Sprintf("fsync,fdatasync:delay_enter=%d", slowSync.Microseconds()))
 	latencies := make([][]time.Duration, slowProducers)
 	var writers sync.WaitGroup
 	for id := range slowProducers {

@@ -34,18 +34,21 @@ func NeedStrace(tb testing.TB) {
 	}
 }
 
-// Inject attaches strace to a process, with one or more expressions of its option -e inject, such as
-// "fdatasync:error=EIO". It returns once the process is held. The injection ends with the process,
-// with End, or with the test.
-func Inject(tb testing.TB, pid int, expressions ...string) *Injection {
+// Inject attaches strace to a process, with an expression of its option -e inject, such as
+// "fdatasync:error=EIO", for calls on one file only unless the path is empty. It returns once the
+// process is held. The injection ends with the process, with End, or with the test.
+func Inject(tb testing.TB, pid int, path, expression string) *Injection {
 	tb.Helper()
+	calls, _, _ := strings.Cut(expression, ":")
 	in := &Injection{
 		trace: filepath.Join(tb.TempDir(), "trace"), ended: make(chan struct{}),
 	}
-	args := []string{"-f", "-ttt", "-o", in.trace, "-p", strconv.Itoa(pid)}
-	for _, e := range expressions {
-		calls, _, _ := strings.Cut(e, ":")
-		args = append(args, "-e", "trace="+calls, "-e", "inject="+e)
+	args := []string{
+		"-f", "-ttt", "-o", in.trace, "-p", strconv.Itoa(pid),
+		"-e", "trace=" + calls, "-e", "inject=" + expression,
+	}
+	if path != "" {
+		args = append(args, "-P", path)
 	}
 	in.cmd = exec.Command("strace", args...)
 	in.cmd.SysProcAttr = newGroup()
