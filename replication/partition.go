@@ -65,6 +65,7 @@ type Partition struct {
 		window           *producerWindow
 		nowDone          batch.Offset  // see marks
 		acks             [2]ackQueue   // by logKind: waits for that log's high watermark
+		sizes            sizes         // of the partition log's appends above the high watermark
 		nowAcks          ackQueue      // staged batches whose due-now records are not delivered yet
 		progress         chan struct{} // closed when a mark moves, if anyone waits at the gate
 		lastDeliveryMs   clock.UnixMs
@@ -177,6 +178,9 @@ func (p *Partition) appendedLocked(kind logKind, bytes int, end batch.Offset) (r
 		p.mu.checkpointAsked = true
 		p.deps.tidy(p)
 	}
+	if kind == visible {
+		p.mu.sizes.push(end, bytes)
+	}
 	if p.deps.o.FsyncMode == log.Periodic || mutant.On(mutant.HWAheadOfFlushed) {
 		return p.advanceLocked(kind, end)
 	}
@@ -204,6 +208,7 @@ func (p *Partition) advanceLocked(kind logKind, end batch.Offset) []waiting {
 	p.progressLocked()
 	reached := p.mu.acks[kind].popReached(end, nil)
 	if kind == visible {
+		p.watchers.passed.Add(p.mu.sizes.pop(end))
 		return reached
 	}
 	// A staged batch with due-now records is answered when those are durable in the partition log.

@@ -14,10 +14,6 @@ const (
 	FetchBytesMax = 55 << 20
 	// fetchWaitMax bounds how long a fetch may be parked; Kafka takes any time.
 	fetchWaitMax = 5 * time.Minute
-	// fetchGatherPause is the pause before data that was too little is looked at again. Only
-	// clients that ask for more than one byte, and so for waiting, ever see it; without it each
-	// commit would make us read all over again what is there already.
-	fetchGatherPause = 5 * time.Millisecond
 	// fetchGrowBytes is how much of a partition's limit the buffer is grown by before the read.
 	fetchGrowBytes = 1 << 20
 	// fetchAskBytesMin is the least that is asked of the memory which all answers share, before
@@ -163,7 +159,7 @@ func (f *fetchReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 		}
 		w.backTo(reserved)
 		dst = w.Shrink(dst[:start])
-		if err := p.park(g.bytes > 0); err != nil {
+		if err := p.park(f.minBytes - g.bytes); err != nil {
 			return dst, err
 		}
 	}
@@ -190,13 +186,14 @@ type parking struct {
 	over    bool             // whatever the next look shows is the answer
 }
 
-// park waits until some partition has more than at the last look, or the wait is over. pause says
-// that there was something already, only not enough.
-func (p *parking) park(pause bool) error {
+// park waits until the partitions have so many bytes more than at the last look, or the wait is
+// over. The appends themselves count: what is there already is not read again before it is enough.
+func (p *parking) park(missing int) error {
 	if p.watcher == nil {
 		p.watcher = p.f.s.o.Replicas.NewWatcher()
 		p.up = p.w.arm(p.f.wait)
 	}
+	p.watcher.Need(int64(missing))
 	for i := range p.f.partitions {
 		part := &p.f.partitions[i]
 		if part.watched != nil && part.watched != part.found {
@@ -207,18 +204,8 @@ func (p *parking) park(pause bool) error {
 			part.watched.Watch(p.watcher, part.above)
 		}
 	}
-	if err := await(p, p.watcher.C()); err != nil || p.over || !pause {
-		return err
-	}
-	t := p.w.Clock.NewTimer(fetchGatherPause)
-	defer t.Stop()
-	return await(p, t.C())
-}
-
-// await waits for a channel, or for what ends the whole wait.
-func await[T any](p *parking, c <-chan T) error {
 	select {
-	case <-c:
+	case <-p.watcher.C():
 		return nil
 	case <-p.up:
 		p.over = true

@@ -292,6 +292,9 @@ func TestFetchMinBytes(t *testing.T) {
 			synctest.Wait()
 			still(t, done)
 		}
+		if part.Reads() != 1 {
+			t.Errorf("looked %d times, though there cannot be enough", part.Reads())
+		}
 		part.Put(raw)
 		if got := <-done; len(got) < 3*len(raw) {
 			t.Errorf("answered %d bytes, asked for %d", len(got), 3*len(raw))

@@ -52,7 +52,8 @@ type Partition interface {
 	Append(ctx context.Context, raw batch.Batch, o replication.AppendOptions) (Ack, error)
 	// Read appends whole batches to dst.
 	Read(dst []byte, r replication.FetchRead) ([]byte, replication.FetchState, error)
-	// Watch wakes w when the high watermark is above the offset; Unwatch ends that.
+	// Watch tells w of the bytes that the high watermark passes above the offset, and wakes it at
+	// once if some are there already; Unwatch ends that.
 	Watch(w Watcher, above batch.Offset)
 	Unwatch(w Watcher)
 	// DeleteRecords moves the start forward, and returns the start that there is then.
@@ -76,8 +77,10 @@ type Ack interface {
 	Result() (replication.AppendResult, error)
 }
 
-// Watcher tells that a watched high watermark has moved: a replication.Watcher.
+// Watcher tells that watched high watermarks have passed enough bytes: a replication.Watcher.
 type Watcher interface {
+	// Need says how many more bytes are to come before the watcher is woken; called before Watch.
+	Need(bytes int64)
 	C() <-chan struct{}
 }
 

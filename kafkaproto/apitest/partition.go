@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/chronosdb/chronosdb/kafkaproto/api"
 	"github.com/chronosdb/chronosdb/log"
@@ -63,7 +64,12 @@ func (a *ack) IsDone() bool {
 func (a *ack) Result() (replication.AppendResult, error) { return a.result, a.err }
 
 // watcher waits for high watermarks.
-type watcher struct{ c chan struct{} }
+type watcher struct {
+	c    chan struct{}
+	need atomic.Int64
+}
+
+func (w *watcher) Need(bytes int64) { w.need.Store(bytes) }
 
 func (w *watcher) C() <-chan struct{} { return w.c }
 
@@ -186,13 +192,19 @@ func (p *Partition) Abandon(err error) {
 }
 
 func (p *Partition) commitLocked() {
+	passed := int64(0)
+	for _, b := range p.mu.batches {
+		if b.BaseOffset() >= p.mu.hw {
+			passed += int64(len(b))
+		}
+	}
 	p.mu.hw = p.mu.end
 	for _, a := range p.mu.acks {
 		close(a.done)
 	}
 	p.mu.acks = nil
 	for w, above := range p.mu.watchers {
-		if p.mu.hw > above {
+		if p.mu.hw > above && w.need.Add(-passed) <= 0 {
 			w.wake()
 		}
 	}
