@@ -21,7 +21,8 @@ func NewWatcher() *Watcher { return &Watcher{c: make(chan struct{}, 1)} }
 // Need says how many more bytes are to come before the watcher is woken. It is called before Watch.
 func (w *Watcher) Need(bytes int64) { w.need.Store(bytes) }
 
-// C receives once for any number of wake-ups since the last receive. One may come early, never late.
+// C receives once for any number of wake-ups since the last receive. One may come early, and never
+// late.
 func (w *Watcher) C() <-chan struct{} { return w.c }
 
 func (w *Watcher) wake() {
