@@ -46,6 +46,7 @@ type pending struct {
 	answer api.Answer
 	frame  []byte // given back once the answer is encoded; nil if that is done
 	charge charge
+	times  requestTimes
 	// changed is closed once the answer is made, if that changes topics.
 	changed chan struct{}
 }
@@ -137,7 +138,7 @@ func (c *conn) readLoop() error {
 			return err
 		}
 		c.s.metrics.bytesIn.Add(int64(len(f.bytes)) + lengthBytes)
-		if err := c.start(in, f); err != nil {
+		if err := c.start(in, f, c.s.o.Clock.Now()); err != nil {
 			return err
 		}
 	}
@@ -157,11 +158,15 @@ func (c *conn) awaitRequest(in *frameReader, idle time.Duration) error {
 	}
 }
 
-// start runs the first stage of a request and queues its answer.
-func (c *conn) start(in *frameReader, f frame) error {
-	if err := c.awaitTopics(); err != nil {
-		f.charge.release()
-		return err
+// start runs the first stage of a request that was read at a time, and queues its answer.
+func (c *conn) start(in *frameReader, f frame, read time.Time) error {
+	times := requestTimes{read: read, began: read}
+	if c.changing != nil {
+		if err := c.awaitTopics(); err != nil {
+			f.charge.release()
+			return err
+		}
+		times.began = c.s.o.Clock.Now()
 	}
 	var answer api.Answer
 	err := guard(func() (err error) {
@@ -173,8 +178,10 @@ func (c *conn) start(in *frameReader, f frame) error {
 		// The buffer is not reused: whoever failed may still have a part of it.
 		return err
 	}
+	times.appended = c.s.o.Clock.Now()
 	c.s.metrics.request(answer.Key)
-	p := pending{answer: answer, frame: f.bytes, charge: f.charge}
+	c.s.metrics.stages.begun(answer.Key, times)
+	p := pending{answer: answer, frame: f.bytes, charge: f.charge, times: times}
 	if held := answer.Held(); held >= 0 {
 		in.free(f.bytes)
 		p.frame = nil
@@ -195,9 +202,6 @@ func (c *conn) start(in *frameReader, f frame) error {
 // awaitTopics waits until the topics are as the connection's earlier requests make them: a batch
 // is judged in its first stage, and may be for a topic that the request before it creates.
 func (c *conn) awaitTopics() error {
-	if c.changing == nil {
-		return nil
-	}
 	select {
 	case <-c.changing:
 	default:
@@ -257,7 +261,7 @@ type writer struct {
 	c       *conn
 	wait    api.Waiter
 	out     []byte
-	answers int64 // in out
+	answers []made // in out
 	failed  bool
 }
 
@@ -286,7 +290,7 @@ func (w *writer) add(p pending) error {
 		out = w.c.s.buffers.get(0)
 	}
 	w.out = nil // After a panic nobody knows who has the buffer, so it is not used again.
-	at := len(out)
+	at, began := len(out), w.c.s.o.Clock.Now()
 	err := guard(func() (err error) {
 		out, err = p.answer.AppendTo(&w.wait, append(out, 0, 0, 0, 0))
 		w.out = out
@@ -302,7 +306,10 @@ func (w *writer) add(p pending) error {
 		return errors.Join(err, w.flush())
 	}
 	binary.BigEndian.PutUint32(w.out[at:], uint32(len(w.out)-at-lengthBytes))
-	w.answers++
+	now := w.c.s.o.Clock.Now()
+	key := p.answer.Key
+	w.c.s.metrics.stages.answered(key, p.times, turn{began, now, w.wait.TakeParked()})
+	w.answers = append(w.answers, made{key: key, read: p.times.read, at: now})
 	return nil
 }
 
@@ -321,14 +328,15 @@ func (w *writer) flush() error {
 		if err != nil {
 			return err
 		}
+		w.c.s.metrics.stages.sent(w.answers, w.c.s.o.Clock.Now())
 	}
 	if w.out != nil {
 		w.c.s.buffers.put(w.out)
 		w.out = nil
 	}
 	w.wait.ReleaseReserved()
-	w.c.pending.Add(-w.answers)
-	w.answers = 0
+	w.c.pending.Add(-int64(len(w.answers)))
+	w.answers = w.answers[:0]
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/chronosdb/chronosdb/kafkaproto/api"
+	"github.com/chronosdb/chronosdb/log"
 )
 
 // Snapshot is what the front end counts. Counters start at zero with each process.
@@ -19,6 +20,11 @@ type Snapshot struct {
 	RequestsRefused int64
 	// Panics counts connections closed because handling a request failed.
 	Panics int64
+	// RequestLatency is the time from a request's last byte to its answer's, by the name of its API.
+	RequestLatency map[string]log.LatencySnapshot
+	// ProduceLatency and FetchLatency are the times of their stages.
+	ProduceLatency [produceStages]log.LatencySnapshot
+	FetchLatency   [fetchStages]log.LatencySnapshot
 	// RequestMemoryBytes and AnswerMemoryBytes are what is charged for requests and for fetched
 	// data in flight now.
 	RequestMemoryBytes, AnswerMemoryBytes int64
@@ -35,6 +41,7 @@ type metrics struct {
 	refusedConnections atomic.Int64
 	refusedRequests    atomic.Int64
 	panics             atomic.Int64
+	stages             stages
 }
 
 func newMetrics(s *api.Service) *metrics {
@@ -45,6 +52,7 @@ func newMetrics(s *api.Service) *metrics {
 		last = max(last, a.Key)
 	}
 	m.requests = make([]atomic.Int64, last+1)
+	m.stages.all = make([]log.Latency, last+1)
 	return m
 }
 
@@ -56,6 +64,7 @@ func (s *Server) Metrics() Snapshot {
 	m := s.metrics
 	snapshot := Snapshot{
 		Requests:           make(map[string]int64, len(m.names)),
+		RequestLatency:     make(map[string]log.LatencySnapshot, len(m.names)),
 		BytesIn:            m.bytesIn.Load(),
 		BytesOut:           m.bytesOut.Load(),
 		ConnectionsTotal:   m.connectionsTotal.Load(),
@@ -68,6 +77,13 @@ func (s *Server) Metrics() Snapshot {
 	}
 	for key, name := range m.names {
 		snapshot.Requests[name] = m.requests[key].Load()
+		snapshot.RequestLatency[name] = m.stages.all[key].Snapshot()
+	}
+	for i := range snapshot.ProduceLatency {
+		snapshot.ProduceLatency[i] = m.stages.produce[i].Snapshot()
+	}
+	for i := range snapshot.FetchLatency {
+		snapshot.FetchLatency[i] = m.stages.fetch[i].Snapshot()
 	}
 	s.mu.Lock()
 	snapshot.Connections = int64(len(s.mu.conns))

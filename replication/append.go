@@ -303,6 +303,7 @@ func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateSt
 		s := p.mu.window.accept(b, entry, now)
 		s.gate.note(how.kind, end, dueNow)
 	}
+	p.traffic.appended(len(b), b.Count())
 	reached := p.queueLocked(how.kind, waiting{need: end, dueNow: dueNow, ack: entry.ack})
 	reached = append(reached, p.appendedLocked(how.kind, len(stored), end)...)
 	p.mu.Unlock()
@@ -350,6 +351,7 @@ func (p *Partition) AppendLocal(b batch.Batch) (*Ack, error) {
 		p.mu.Unlock()
 		return nil, p.appendError(err)
 	}
+	p.traffic.appended(len(b), b.Count())
 	ack := newAck(AppendResult{BaseOffset: base, LogAppendTime: -1, LogStart: p.log.Start()})
 	reached := p.queueLocked(visible, waiting{need: end, ack: ack})
 	reached = append(reached, p.appendedLocked(visible, len(b), end)...)

@@ -55,6 +55,7 @@ type Partition struct {
 	hw       [2]atomic.Int64       // by logKind; stored under mu
 	watchers watchers
 	closed   atomic.Bool // mu.closed is set
+	traffic  traffic
 
 	// work is held during what is long and must not overlap: making the stage, a checkpoint,
 	// retention, and closing. It is taken before mu.

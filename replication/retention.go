@@ -63,9 +63,12 @@ func (p *Partition) forgetOwned(to batch.Offset) error {
 			return err
 		}
 	}
+	// Appends go on meanwhile, so that a deletion may be counted for less than it was.
+	bytes, segments := p.log.Size(), p.log.Segments()
 	if err := p.log.AdvanceStart(to); err != nil {
 		return fmt.Errorf("delete old segments of partition %s: %w", p.Name(), err)
 	}
+	p.traffic.deleted(max(0, bytes-p.log.Size()), max(0, segments-p.log.Segments()))
 	return nil
 }
 

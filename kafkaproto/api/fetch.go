@@ -23,7 +23,7 @@ const (
 	FetchPieceBytes = 1 << 20
 	// fetchTopicBytes and fetchPartitionBytes are what a parked fetch keeps.
 	fetchTopicBytes     = 96
-	fetchPartitionBytes = 176
+	fetchPartitionBytes = 184
 	// emptyRunsMax bounds how many reads that gave only empty batches are followed by another.
 	emptyRunsMax = 64
 )
@@ -127,6 +127,8 @@ type fetchPartition struct {
 	// told is what the client of a session knows; outcome is what the last look has shown.
 	told    toldPartition
 	outcome fetchOutcome
+	// records is how many the last look has found.
+	records int
 }
 
 // Ready implements Reply.
@@ -174,7 +176,17 @@ func (f *fetchReply) answer(g *gathering, w *Waiter, start int, reserved reserva
 		return gather(f, w, g.e.dst[:start]).e.dst
 	}
 	g.e.setSession(start, id)
+	f.count()
 	return g.e.dst
+}
+
+// count tells each partition what the answer holds of it.
+func (f *fetchReply) count() {
+	for i := range f.partitions {
+		if p := &f.partitions[i]; p.outcome.listed && p.outcome.bytes > 0 {
+			p.found.Served(p.outcome.bytes, p.records)
+		}
+	}
 }
 
 // parking is where a fetch waits.
@@ -189,6 +201,8 @@ type parking struct {
 // park waits until the partitions have so many bytes more than at the last look, or the wait is
 // over. The appends themselves count: what is there already is not read again before it is enough.
 func (p *parking) park(missing int) error {
+	began := p.w.Clock.Now()
+	defer func() { p.w.parked += p.w.Clock.Now().Sub(began) }()
 	if p.watcher == nil {
 		p.watcher = p.f.s.o.Replicas.NewWatcher()
 		p.up = p.w.arm(p.f.wait)

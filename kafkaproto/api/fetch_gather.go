@@ -79,7 +79,7 @@ func (g *gathering) topic(t *fetchTopic, partitions []fetchPartition) (listed in
 
 // partition encodes one partition, unless the client of a session knows all that there is to say.
 func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err error) {
-	p.found = nil
+	p.found, p.records = nil, 0
 	at := g.e.reserve()
 	recordsAt := len(g.e.dst)
 	out := fetchedPartition{
@@ -164,7 +164,7 @@ func (g *gathering) read(
 		return state, nil
 	}
 	before := len(g.e.dst)
-	state, err = g.readReal(part, r)
+	state, p.records, err = g.readReal(part, r)
 	g.w.keep(reserved, int64(len(g.e.dst)-before))
 	return state, err
 }
@@ -203,35 +203,37 @@ func (g *gathering) room(r *replication.FetchRead) reservation {
 	return got
 }
 
-// readReal reads until there is a batch with records, or nothing more.
+// readReal reads until there is a batch with records, or nothing more, and says how many records
+// there are.
 func (g *gathering) readReal(
 	part Partition, r replication.FetchRead,
-) (state replication.FetchState, err error) {
+) (state replication.FetchState, count int, err error) {
 	before := len(g.e.dst)
 	for range emptyRunsMax {
 		g.e.dst, state, err = part.Read(g.e.dst, r)
 		if err != nil {
-			return state, err
+			return state, 0, err
 		}
 		records := g.e.dst[before:]
 		seen, err := inspect(records, g.f.version < fetchZstdVersionMin)
 		if err != nil {
-			return state, err
+			return state, 0, err
 		}
 		g.e.dst = g.e.dst[:before+seen.realBytes]
 		if seen.realBytes > 0 || len(records) == 0 {
-			return state, nil
+			return state, seen.records, nil
 		}
 		// The client's own position was checked by the first read.
 		r.From, r.CurrentEpoch, r.LastFetchedEpoch = seen.next, -1, -1
 	}
-	return state, nil
+	return state, 0, nil
 }
 
 // inspected is what a look at the headers of some batches shows.
 type inspected struct {
 	realBytes int          // up to the end of the last batch that has records
 	next      batch.Offset // after the last batch
+	records   int          // of all batches, as their headers say
 }
 
 // inspect walks the headers of whole batches.
@@ -249,6 +251,7 @@ func inspect(records []byte, noZstd bool) (seen inspected, err error) {
 		seen.next = b.LastOffset() + 1
 		if b.Count() > 0 {
 			seen.realBytes = len(records) - len(rest)
+			seen.records += b.Count()
 		}
 	}
 	return seen, nil

@@ -52,6 +52,8 @@ type Partition interface {
 	Append(ctx context.Context, raw batch.Batch, o replication.AppendOptions) (Ack, error)
 	// Read appends whole batches to dst.
 	Read(dst []byte, r replication.FetchRead) ([]byte, replication.FetchState, error)
+	// Served counts what an answer holds of the partition.
+	Served(bytes, records int)
 	// Watch tells w of the bytes that the high watermark passes above the offset, and wakes it at
 	// once if some are there already; Unwatch ends that.
 	Watch(w Watcher, above batch.Offset)

@@ -53,6 +53,14 @@ type Waiter struct {
 
 	timer    clock.Timer
 	reserved reservation
+	parked   time.Duration // of the answer that is being made
+}
+
+// TakeParked returns how long the answer that was made last was parked.
+func (w *Waiter) TakeParked() time.Duration {
+	d := w.parked
+	w.parked = 0
+	return d
 }
 
 // reservation is memory taken for answers: of what all share, and of what is kept for pieces.

@@ -335,3 +335,6 @@ func (p *Partition) EpochEnd(e batch.LeaderEpoch) (batch.LeaderEpoch, batch.Offs
 	}
 	return epoch, p.mu.end
 }
+
+// Served implements api.Partition. Nothing is counted here.
+func (p *Partition) Served(int, int) {}
