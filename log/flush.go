@@ -333,12 +333,16 @@ func (l *Log) checkpoint(upTo *Offset) error {
 		return err
 	}
 	to := f.at
-	if upTo != nil && *upTo < to.offset {
+	state := l.flushing.note.state
+	switch {
+	case upTo == nil || *upTo >= to.offset:
+	case *upTo <= state.recovery.offset:
+		to = state.recovery
+	default:
 		if to, err = l.pointAt(*upTo); err != nil {
 			return err
 		}
 	}
-	state := l.flushing.note.state
 	state.journalFrom = l.journalFrom()
 	if to.offset > state.recovery.offset || to.segment > state.recovery.segment {
 		state.recovery = to

@@ -65,7 +65,7 @@ func (l *Log) locateByIndex(s *segment, o, end Offset) (place, error) {
 		case !ok:
 			return place{}, s.corrupt(at.pos, fmt.Errorf("%w: the segment ends at offset %d, below %d",
 				batch.ErrShort, at.offset, o))
-		case at.pos-from.pos >= l.o.IndexIntervalBytes:
+		case at.pos-from.pos >= l.o.IndexIntervalBytes && h.BaseOffset() <= o:
 			return place{}, fmt.Errorf("%w: %s: no entry for offset %d", errBadIndex, s.index.path,
 				at.offset)
 		case h.LastOffset() >= o:
@@ -138,7 +138,7 @@ func (l *Log) pointAt(o Offset) (point, error) {
 		return point{}, err
 	}
 	defer s.release()
-	at, err := l.locate(s, o, l.endOf(s))
+	at, err := l.locateBoundary(s, o, l.endOf(s))
 	if err != nil {
 		return point{}, err
 	}
@@ -153,6 +153,20 @@ func (l *Log) pointAt(o Offset) (point, error) {
 		}
 	}
 	return p, err
+}
+
+// locateBoundary is locate with the end of the batch before it as the offset. locate itself names
+// the batch's base when an index entry led to it, and compaction may have left a gap between.
+func (l *Log) locateBoundary(s *segment, o, end Offset) (place, error) {
+	at, err := l.locate(s, o, end)
+	if err != nil || !s.sparse() || at.offset == s.base {
+		return at, err
+	}
+	before, err := l.locate(s, at.offset-1, end)
+	if err == nil && before.pos == at.pos {
+		at = before
+	}
+	return at, err
 }
 
 // pointBehind is pointAt for a boundary that is not the segment's first. errBadIndex means that a

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
@@ -91,6 +92,9 @@ func openInspected(fs vfs.FS, path string) (*inspectedFile, error) {
 // openInspectedSegment returns the segment in a file, to be read only. The caller releases it.
 func openInspectedSegment(fs vfs.FS, path string) (*segment, *inspectedFile, error) {
 	base, ok := parseSegmentName(fs.PathBase(path))
+	if swap, isSwap := parseSwapName(fs.PathBase(path)); isSwap {
+		base, ok = swap.base, true
+	}
 	if !ok {
 		return nil, nil, fmt.Errorf("%s is no segment: its name is not %d digits and %s", path,
 			baseDigits, logSuffix)
@@ -100,7 +104,13 @@ func openInspectedSegment(fs vfs.FS, path string) (*segment, *inspectedFile, err
 		return nil, nil, err
 	}
 	s := newSegment(fs, fs.PathDir(path), base)
+	s.path = path
 	s.open.file = f
 	s.size.Store(f.size)
+	if state, known, err := loadCompaction(fs, fs.PathDir(path)); err == nil && known {
+		s.gapsBelow = state.gapsBelow
+	} else {
+		s.gapsBelow = math.MaxInt64
+	}
 	return s, f, nil
 }

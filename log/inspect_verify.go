@@ -57,6 +57,7 @@ type verification struct {
 
 	epochs epochs
 	bases  []Offset // of the segments, ascending
+	swaps  []swapName
 }
 
 func (v *verification) report(g Grade, file string, pos int64, err error) {
@@ -67,7 +68,15 @@ func (v *verification) report(g Grade, file string, pos int64, err error) {
 
 func (v *verification) path(name string) string { return v.o.FS.PathJoin(v.dir, name) }
 
-func (v *verification) segmentPath(base Offset) string { return segmentPath(v.o.FS, v.dir, base) }
+// segmentPath is where a segment's batches are: a swap that was not finished stands for others.
+func (v *verification) segmentPath(base Offset) string {
+	for _, swap := range v.swaps {
+		if base == swap.base {
+			return swap.path(v.o.FS, v.dir)
+		}
+	}
+	return segmentPath(v.o.FS, v.dir, base)
+}
 
 func (v *verification) run() error {
 	// The note comes first: what it vouches for stays, whatever a server does meanwhile.
@@ -129,15 +138,35 @@ func (v *verification) readNames() error {
 		return fmt.Errorf("list: %w", err)
 	}
 	slices.Sort(names)
+	if _, known, err := loadCompaction(v.o.FS, v.dir); err == nil && !known {
+		v.report(GradeDerived, v.path(compactionName), 0, errors.New("it is damaged; the log counts as"+
+			" not compacted, and offsets that are missing are not noticed"))
+	}
 	for _, name := range names {
 		if base, ok := parseSegmentName(name); ok {
 			v.bases = append(v.bases, base)
+		}
+		if swap, ok := parseSwapName(name); ok {
+			v.swaps = append(v.swaps, swap)
+			v.report(GradeRemark, v.path(name), 0, errors.New("a compaction did not finish; the next"+
+				" start puts this segment in the place of those that it replaces"))
+		}
+		if strings.HasSuffix(name, cleanedSuffix) {
+			v.report(GradeRemark, v.path(name), 0, errors.New("a compaction is writing this, or did not"+
+				" finish; a start removes it"))
 		}
 		if strings.HasSuffix(name, ".tmp") {
 			v.report(GradeRemark, v.path(name), 0, errors.New("an atomic write that did not finish; the"+
 				" next start removes it"))
 		}
 	}
+	for _, swap := range v.swaps {
+		v.bases = slices.DeleteFunc(v.bases, func(b Offset) bool {
+			return b >= swap.base && b < swap.end
+		})
+		v.bases = append(v.bases, swap.base)
+	}
+	slices.Sort(v.bases)
 	return nil
 }
 
@@ -264,7 +293,7 @@ func (c *segmentCheck) run() error {
 	c.index.load()
 	c.times.load()
 	var err error
-	c.sum, err = InspectSegment(s.path, SegmentInspection{
+	c.sum, err = InspectSegment(v.segmentPath(c.base), SegmentInspection{
 		FS: fs, OnBatch: c.batch, OnDamage: c.damage,
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ type Log struct {
 	recovery  atomic.Pointer[point]      // flushing
 	undrained atomic.Int64               // memory of chunks that are not in their segments
 	flushed   atomic.Int64               // raised by raiseFlushed, lowered by Truncate only
+	cleanTo   atomic.Int64               // swapping
 	end       atomic.Int64               // mu
 	set       atomic.Pointer[segmentSet] // mu
 	epochs    atomic.Pointer[epochs]     // mu
@@ -32,6 +33,16 @@ type Log struct {
 	committing struct { // one commit of the log at a time; locked before flushing
 		sync.Mutex
 		at mark // the end of what commits have made durable
+	}
+
+	compacting sync.Mutex // one Compact at a time; locked before committing
+
+	// swapping is held by who replaces or removes segments: a compaction while it puts one in the
+	// place of others, AdvanceStart and Truncate. Locked after flushing and before mu.
+	swapping struct {
+		sync.Mutex
+		state  compactionState
+		stored bool // whether the file says so
 	}
 
 	flushing struct { // one Flush, Checkpoint, AdvanceStart or Truncate at a time; locked before mu

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -100,17 +101,41 @@ func (r *recovery) load() error {
 	if r.epochs, r.epochsKnown, err = loadEpochs(fs, dir); err != nil {
 		return err
 	}
+	if err := r.loadCompaction(); err != nil {
+		return err
+	}
 	names, err := fs.List(dir)
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
 	for _, name := range names {
 		if base, ok := parseSegmentName(name); ok {
-			r.segments = append(r.segments, newSegment(fs, dir, base))
+			s := newSegment(fs, dir, base)
+			s.gapsBelow = r.l.swapping.state.gapsBelow
+			r.segments = append(r.segments, s)
 		}
 	}
 	slices.SortFunc(r.segments, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
 	return r.removeStrays(names)
+}
+
+// loadCompaction reads how far the log is compacted, and ends what a crash has interrupted of it.
+func (r *recovery) loadCompaction() error {
+	l := r.l
+	state, known, err := loadCompaction(l.o.FS, l.dir)
+	if err != nil {
+		return err
+	}
+	if !known {
+		// It was replaced atomically, so no crash leads here. There may be gaps everywhere, and what
+		// is compacted is compacted again.
+		l.o.Logger.Warn("the note of compaction is damaged; the log counts as not compacted",
+			zap.String("dir", l.dir))
+		state.gapsBelow = math.MaxInt64
+	}
+	l.swapping.state, l.swapping.stored = state, known
+	l.cleanTo.Store(int64(state.cleanTo))
+	return r.finishSwaps()
 }
 
 // removeStrays deletes what a crash has left behind: an atomic write that did not finish, the
@@ -393,6 +418,7 @@ func rewriteRange(s *segment, from, size int64) error {
 // publish shows what was recovered.
 func (r *recovery) publish() {
 	l := r.l
+	l.swapping.state.gapsBelow = min(l.swapping.state.gapsBelow, r.next)
 	l.start.Store(int64(r.note.start))
 	l.flushed.Store(int64(r.next))
 	l.end.Store(int64(r.next))

@@ -112,6 +112,8 @@ type ReadRequest struct {
 	Bound    Offset // Bound is the first offset that must not be shown: a high watermark.
 	MaxBytes int    // MaxBytes bounds the bytes returned.
 	MinOne   bool   // MinOne returns the first batch whole even if it is larger than MaxBytes.
+	// SkipEmpty begins with a batch that has records: clients do not get past answers without any.
+	SkipEmpty bool
 }
 
 // RetentionPolicy says how much of a log is kept. A negative number means: unlimited.

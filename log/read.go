@@ -8,7 +8,8 @@ import (
 	"github.com/chronosdb/chronosdb/log/batch"
 )
 
-// rereadsMax bounds how often one read starts again because Truncate changed bytes under it.
+// rereadsMax bounds how often one read starts again because Truncate changed bytes under it, or
+// compaction the segment.
 const rereadsMax = 16
 
 // Read appends to dst the whole batches that hold offsets in [From, Bound), as many as fit
@@ -31,11 +32,16 @@ func (l *Log) Read(dst []byte, r ReadRequest) ([]byte, error) {
 	return out, nil
 }
 
-// stable runs a read again if it failed while Truncate changed the bytes that it was reading.
+// stable runs a read again if it failed while Truncate changed the bytes that it was reading, or
+// because a compaction replaced the segment.
 func (l *Log) stable(read func() error) error {
 	for range rereadsMax {
 		before := l.truncations.Load()
 		err := read()
+		if errors.Is(err, errReplaced) {
+			l.awaitSwap()
+			continue
+		}
 		if err == nil || (before%2 == 0 && l.truncations.Load() == before) {
 			return err
 		}
@@ -52,9 +58,13 @@ func (l *Log) read(dst []byte, r ReadRequest) ([]byte, error) {
 	}
 	bound := min(r.Bound, end)
 	left, one := r.MaxBytes, r.MinOne
+	before := len(dst)
 	for next := r.From; next < bound; {
 		n := len(dst)
-		got, err := l.readSegment(dst, ReadRequest{From: next, Bound: bound, MaxBytes: left, MinOne: one})
+		got, err := l.readSegment(dst, ReadRequest{
+			From: next, Bound: bound, MaxBytes: left, MinOne: one,
+			SkipEmpty: r.SkipEmpty && n == before,
+		})
 		if err != nil {
 			return dst, err
 		}
@@ -87,6 +97,11 @@ func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 	if err != nil {
 		return segmentRead{}, err
 	}
+	if r.SkipEmpty && s.sparse() {
+		if at, err = skipEmpty(s, at, min(r.Bound, end)); err != nil || at.offset >= min(r.Bound, end) {
+			return segmentRead{bytes: dst, next: at.offset, exhausted: at.offset == end}, err
+		}
+	}
 	size := s.size.Load()
 	if size-at.pos < batch.HeaderBytes { // Truncate has removed the batch since it was located
 		return segmentRead{}, s.corrupt(at.pos, fmt.Errorf("%w: the segment ends", batch.ErrShort))
@@ -117,6 +132,17 @@ func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 	}
 	s.hint.Store(&place{offset: next, pos: at.pos + int64(used)})
 	return segmentRead{bytes: p[:len(dst)+used], next: next, exhausted: next == end}, nil
+}
+
+// skipEmpty steps over the batches without records that compaction has left at a place.
+func skipEmpty(s *segment, at place, bound Offset) (place, error) {
+	c := newCursor(s, at, bound)
+	for {
+		h, at, ok, err := c.next()
+		if err != nil || !ok || h.Count() > 0 {
+			return at, err
+		}
+	}
 }
 
 // readAt appends n bytes of the segment to dst.

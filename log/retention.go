@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 
 	"go.uber.org/zap"
@@ -39,6 +40,9 @@ func (l *Log) RetentionPoint(p RetentionPolicy, now UnixMs, bound Offset) Offset
 // is kept.
 func (l *Log) expired(s *segment, keepMs int64, now UnixMs) bool {
 	t, err := l.maxTimeOf(s)
+	if errors.Is(err, errReplaced) { // by a compaction that runs now: the next look will tell
+		return false
+	}
 	if err != nil {
 		l.o.Logger.Warn("retention keeps a segment whose timestamps cannot be read",
 			zap.String("segment", s.path), zap.Error(err))
@@ -73,6 +77,8 @@ func (l *Log) AdvanceStart(to Offset) error {
 			return err
 		}
 	}
+	l.swapping.Lock()
+	defer l.swapping.Unlock()
 	state := l.flushing.note.state
 	state.start, state.journalFrom = to, l.journalEnd()
 	set := l.set.Load()

@@ -74,17 +74,32 @@ func (l *Log) eachSegment(from, to Offset, fn segmentWalk) error {
 }
 
 func (l *Log) oneSegment(from, to Offset, fn segmentWalk) (Offset, error) {
-	s, err := l.pin(from)
+	s, at, end, err := l.pinAt(from)
 	if err != nil {
 		return from, err
 	}
 	defer s.release()
-	end := l.endOf(s)
-	at, err := l.locate(s, from, end)
-	if err != nil {
-		return from, err
-	}
 	return min(end, to), fn(s, at, min(end, to))
+}
+
+// pinAt pins the segment of an offset and finds it in there. It begins again if a compaction
+// replaces the segment meanwhile.
+func (l *Log) pinAt(o Offset) (s *segment, at place, end Offset, err error) {
+	for range rereadsMax {
+		if s, err = l.pin(o); err != nil {
+			return nil, at, end, err
+		}
+		end = l.endOf(s)
+		if at, err = l.locate(s, o, end); err == nil {
+			return s, at, end, nil
+		}
+		s.release()
+		if !errors.Is(err, errReplaced) {
+			return nil, at, end, err
+		}
+		l.awaitSwap()
+	}
+	return nil, at, end, err
 }
 
 // scanError turns what is wrong with the bytes at pos into damage, and keeps a read error.

@@ -25,8 +25,9 @@ type segment struct {
 	path string // of the log file
 	base Offset // first offset
 
-	// sparse says that compaction may have left gaps between the batches; set before others see it.
-	sparse bool
+	// gapsBelow bounds the offsets that compaction may have taken from between the batches; set
+	// before others see the segment.
+	gapsBelow Offset
 
 	refs atomic.Int32 // 1 for the log and 1 for each reader; at 0 the file is closed
 	size atomic.Int64 // bytes of whole batches; stored under Log.mu
@@ -141,6 +142,9 @@ func (s *segment) corrupt(pos int64, err error) error {
 	return &CorruptError{File: s.path, Position: pos, Err: err}
 }
 
+// sparse says that compaction may have left gaps between the batches, and batches without records.
+func (s *segment) sparse() bool { return s.base < s.gapsBelow }
+
 // checkNext makes sure that a batch may come where an offset is expected: it begins there or, where
 // compaction has been, above it and within the segment. The last batch of a sealed segment always
 // ends with it.
@@ -149,7 +153,7 @@ func (s *segment) checkNext(b batch.Batch, want Offset) error {
 	switch {
 	case base == want:
 		return nil
-	case !s.sparse || base < want:
+	case base < want || base >= s.gapsBelow:
 		return fmt.Errorf("%w: base offset is %d, expected %d", batch.ErrCorrupt, base, want)
 	case end != noOffset && b.LastOffset() >= end:
 		return fmt.Errorf("%w: offsets %d to %d reach beyond the segment, which ends at %d",

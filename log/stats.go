@@ -63,6 +63,9 @@ type counters struct {
 	flushes, fsyncs, flushedBytes, commits     atomic.Int64
 	recoveredBatches, recoveredBytes, cutBytes atomic.Int64
 	indexRebuilds, replayedEntries             atomic.Int64
+	compactions, compactedRecords              atomic.Int64
+	compactedBytes, compactionBytes            atomic.Int64
+	compactionNs                               atomic.Int64
 	fsyncLatency                               Latency
 }
 
@@ -80,6 +83,12 @@ type Stats struct {
 	CutBytes         int64 // CutBytes is the torn tail that Open removed.
 	IndexRebuilds    int64 // IndexRebuilds counts segments whose index was made anew.
 
+	Compactions            int64         // Compactions counts calls of Compact.
+	CompactionReadBytes    int64         // CompactionReadBytes counts what is new twice.
+	CompactionWrittenBytes int64         // CompactionWrittenBytes is the size of what took its place.
+	CompactionRemoved      int64         // CompactionRemoved counts records.
+	CompactionTime         time.Duration // CompactionTime includes waits for the speed limit.
+
 	FsyncLatency LatencySnapshot // FsyncLatency is the time of each flush in its syncs.
 }
 
@@ -92,5 +101,10 @@ func (l *Log) Stats() Stats {
 		FlushedBytes: c.flushedBytes.Load(), RecoveredBatches: c.recoveredBatches.Load(),
 		RecoveredBytes: c.recoveredBytes.Load(), CutBytes: c.cutBytes.Load(),
 		IndexRebuilds: c.indexRebuilds.Load(), FsyncLatency: c.fsyncLatency.Snapshot(),
+		Compactions:            c.compactions.Load(),
+		CompactionReadBytes:    c.compactedBytes.Load(),
+		CompactionWrittenBytes: c.compactionBytes.Load(),
+		CompactionRemoved:      c.compactedRecords.Load(),
+		CompactionTime:         time.Duration(c.compactionNs.Load()),
 	}
 }

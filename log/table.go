@@ -45,7 +45,8 @@ type table struct {
 	path string
 	seed uint32 // checksum of kind and base: an entry of another table does not pass
 
-	removed atomic.Bool // the segment is deleted: opening the file would make it anew
+	removed  atomic.Bool // the segment is deleted: opening the file would make it anew
+	replaced atomic.Bool // the segment was compacted: the file is, or will be, another one's
 
 	mu struct { // short, but for a page written when the tail is full
 		sync.Mutex
@@ -216,8 +217,8 @@ func (t *table) truncate(n int) error {
 func (t *table) replace(entries []entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.removed.Load() {
-		return errRemoved(t.path)
+	if err := t.gone(); err != nil {
+		return err
 	}
 	if err := t.fs.WriteFileAtomic(t.path, t.encode(0, entries)); err != nil {
 		return err
@@ -315,8 +316,8 @@ func (t *table) sum(number int, content []byte) uint32 {
 
 // withFile opens the file for one use.
 func (t *table) withFile(use func(f vfs.LogFile) error) error {
-	if t.removed.Load() {
-		return errRemoved(t.path)
+	if err := t.gone(); err != nil {
+		return err
 	}
 	f, err := t.fs.OpenLog(t.path)
 	if err != nil {
@@ -326,8 +327,22 @@ func (t *table) withFile(use func(f vfs.LogFile) error) error {
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
+	if t.replaced.Load() {
+		return errReplaced // perhaps it was the other one's file that was open
+	}
 	if err != nil {
 		return fmt.Errorf("index %s: %w", t.path, err)
+	}
+	return nil
+}
+
+// gone returns why the file must not be touched, if so.
+func (t *table) gone() error {
+	switch {
+	case t.replaced.Load():
+		return errReplaced
+	case t.removed.Load():
+		return errRemoved(t.path)
 	}
 	return nil
 }

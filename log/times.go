@@ -182,7 +182,11 @@ func (l *Log) maxOfRecords(start, bound Offset) (Offset, UnixMs, bool, error) {
 	if err != nil || from == noOffset {
 		return best.offset, best.at, best.offset != noOffset, err
 	}
-	return l.maxRecord(from, best.at, bound)
+	o, t, ok, err := l.maxRecord(from, best.at, bound)
+	if err == nil && !ok {
+		err = errReplaced
+	}
+	return o, t, ok, err
 }
 
 // stamped is a record's offset and timestamp.
@@ -261,7 +265,11 @@ func (l *Log) maxRecord(from Offset, t UnixMs, bound Offset) (Offset, UnixMs, bo
 	if err != nil {
 		return noOffset, noTime, false, err
 	}
-	at, err := l.locate(s, max(from, s.base+Offset(e.value)), l.endOf(s))
+	from = max(from, s.base+Offset(e.value))
+	if from >= l.endOf(s) { // compacted since its greatest timestamp was looked up
+		return noOffset, noTime, false, nil
+	}
+	at, err := l.locate(s, from, l.endOf(s))
 	if err != nil {
 		return noOffset, noTime, false, err
 	}

@@ -21,12 +21,20 @@ func (l *Log) Truncate(to Offset) error {
 	if to < l.Start() {
 		return l.outOfRange(to)
 	}
+	l.swapping.Lock()
+	defer l.swapping.Unlock()
 	cut, err := l.pointAt(to)
 	if err != nil {
 		return err
 	}
 	// What stays must be in its segment: the chunks go, because some hold bytes on both sides.
 	if _, err := l.flushOwned(drainHow{}); err != nil {
+		return err
+	}
+	// Other records will be at these offsets, and nobody has looked for their keys.
+	clean := l.swapping.state
+	clean.cleanTo = min(clean.cleanTo, cut.offset)
+	if err := l.storeCompactionOwned(clean); err != nil {
 		return err
 	}
 	// The note first: once records are gone it must not call them flushed. A crash right after it
@@ -36,6 +44,16 @@ func (l *Log) Truncate(to Offset) error {
 	}
 	set := l.set.Load()
 	s := set.list[set.find(cut.segment)]
+	if err := l.truncateTo(s, cut); err != nil {
+		return err
+	}
+	// Not before: a crash may have kept the gaps.
+	clean.gapsBelow = min(clean.gapsBelow, cut.offset)
+	return l.storeCompactionOwned(clean)
+}
+
+// truncateTo removes what lies behind a cut in a segment.
+func (l *Log) truncateTo(s *segment, cut point) error {
 	s.repair.Lock() // a rebuild that runs would bring back entries of what goes
 	defer s.repair.Unlock()
 	l.mu.Lock()

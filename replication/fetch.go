@@ -76,7 +76,7 @@ func (p *Partition) Read(dst []byte, r FetchRead) ([]byte, FetchState, error) {
 		return dst, state, nil
 	}
 	out, err := p.log.Read(dst, log.ReadRequest{
-		From: r.From, Bound: bound, MaxBytes: r.MaxBytes, MinOne: r.MinOne,
+		From: r.From, Bound: bound, MaxBytes: r.MaxBytes, MinOne: r.MinOne, SkipEmpty: true,
 	})
 	if err != nil {
 		return dst, state, p.readError(err)

@@ -50,4 +50,6 @@ var hunts = []hunt{
 	{mutant.HWAheadOfFlushed, explorer, fewHistories},
 	{mutant.JournalRecycledEarly, "log/journal", "TestModel"},
 	{mutant.GenerationIgnored, "log/journal", "TestModel"},
+	{mutant.CompactionUnsynced, "log", "TestCompactionCrashedAtEveryOperation"},
+	{mutant.CompactionUnsynced, "log", "TestCompactionModel"},
 }

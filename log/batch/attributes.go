@@ -1,11 +1,13 @@
 package batch
 
-// The attribute bits of a batch.
+// The attribute bits of a batch. With attrDeleteHorizon the base timestamp is the time from which
+// compaction may remove the batch's tombstones or marker, and deltas count from it.
 const (
 	attrCodecMask     int16 = 0x7
 	attrLogAppendTime int16 = 1 << 3
 	attrTransactional int16 = 1 << 4
 	attrControl       int16 = 1 << 5
+	attrDeleteHorizon int16 = 1 << 6
 
 	// AttrMark marks a batch in a partition log as a delivery of the scheduler, so
 	// that recovery opens no other batch. Only our own appends can set it.

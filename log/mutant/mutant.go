@@ -39,6 +39,9 @@ const (
 	SegmentUnsynced Name = "segment-unsynced"
 	// NoteAheadOfSegment notes that the journal is not needed before the segment is durable.
 	NoteAheadOfSegment Name = "note-ahead-of-segment"
+	// CompactionUnsynced puts a compacted segment in the place of its originals without having
+	// synced it.
+	CompactionUnsynced Name = "compaction-unsynced"
 )
 
 // All returns every fault, for the test runner that tries each in turn.
@@ -47,6 +50,6 @@ func All() []Name {
 		NoFsync, AckBeforeFsync, NoDirSync, NoGate, DueNowBeforeStagingHW, NoDedupe,
 		DuplicateBeforeDurable, NoSettlements, IndexAboveHW, EpochNotRaised, ReplayFromZero,
 		DeliverEarly, HWAheadOfFlushed, JournalRecycledEarly, GenerationIgnored, SegmentUnsynced,
-		NoteAheadOfSegment,
+		NoteAheadOfSegment, CompactionUnsynced,
 	}
 }

@@ -1,0 +1,199 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+// swapSuffix ends the name of a cleaned segment that is whole and durable, and not in its place
+// yet: "<base>-<end>.swap". It stands for all segments that begin in that range.
+const swapSuffix = ".swap"
+
+// errReplaced tells a reader that the segment it has pinned was compacted, and its index with it.
+// It is always answered by reading again.
+var errReplaced = errors.New("segment has been replaced by a compacted one")
+
+// swapName is the range in the name of a swap file.
+type swapName struct{ base, end Offset }
+
+// path returns the file's path.
+func (s swapName) path(fs vfs.FS, dir string) string {
+	name := fmt.Sprintf("%0*d-%0*d%s", baseDigits, s.base, baseDigits, s.end, swapSuffix)
+	return fs.PathJoin(dir, name)
+}
+
+// parseSwapName returns the range in a swap file's name.
+func parseSwapName(name string) (s swapName, ok bool) {
+	stem, ok := strings.CutSuffix(name, swapSuffix)
+	if !ok {
+		return s, false
+	}
+	left, right, _ := strings.Cut(stem, "-")
+	if s.base, ok = parseSegmentName(left + logSuffix); !ok {
+		return s, false
+	}
+	s.end, ok = parseSegmentName(right + logSuffix)
+	return s, ok && s.base < s.end
+}
+
+// swap puts a cleaned segment in the place of a group. The rename to the swap name is the moment of
+// decision: once it is durable the originals are not needed, and until it is they are untouched.
+func (c *compactor) swap(w *cleanedSegment, g group) error {
+	l := c.l
+	l.swapping.Lock()
+	defer l.swapping.Unlock()
+	if !c.current(g) {
+		return errCompactionStale
+	}
+	if err := l.writable(); err != nil {
+		return err
+	}
+	fs, name := l.o.FS, swapName{g.base, g.end}
+	if err := fs.Rename(w.seg.path, name.path(fs, l.dir)); err != nil {
+		return &cleanedError{fmt.Errorf("name a cleaned segment: %w", err)}
+	}
+	// From here on an error is final: which of the two the next Open finds is not known.
+	if err := fs.SyncDir(l.dir); err != nil {
+		return l.fail(err)
+	}
+	for _, s := range g.segments {
+		if err := s.retire(); err != nil {
+			return l.fail(err)
+		}
+	}
+	if err := finishSwap(fs, l.dir, name); err != nil {
+		return l.fail(err)
+	}
+	l.install(w, g)
+	return nil
+}
+
+// current says whether the group's segments are still the log's and sealed where they were. Only
+// AdvanceStart and Truncate change that, and both own swapping when they do. The caller does, too.
+func (c *compactor) current(g group) bool {
+	l := c.l
+	set := l.set.Load()
+	i := set.find(g.base)
+	return l.truncations.Load() == c.changes && i >= 0 && i+len(g.segments) < len(set.list) &&
+		slices.Equal(set.list[i:i+len(g.segments)], g.segments) &&
+		l.recovery.Load().segment >= g.end
+}
+
+// retire makes sure that a segment's readers can go on without its name, and that nobody touches
+// what will be there under its name.
+func (s *segment) retire() error {
+	if _, err := s.file(); err != nil {
+		return err
+	}
+	s.repair.Lock() // a rebuild that runs would put the old index in the new one's place
+	defer s.repair.Unlock()
+	s.index.replaced.Store(true)
+	s.times.replaced.Store(true)
+	return nil
+}
+
+// finishSwap removes the originals of a swap file whose name is durable, and gives it theirs. It
+// can be interrupted anywhere and done again.
+func finishSwap(fs vfs.FS, dir string, name swapName) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	first := newSegment(fs, dir, name.base)
+	for _, file := range names {
+		path := fs.PathJoin(dir, file)
+		if !name.replaces(file) || path == first.path {
+			continue
+		}
+		if err := fs.Remove(path); err != nil && !isNotExist(err) {
+			return err
+		}
+	}
+	// An index that a crash has lost is made anew when it is needed.
+	for _, t := range []*table{first.index, first.times} {
+		if err := fs.Rename(t.path+cleanedSuffix, t.path); err != nil && !isNotExist(err) {
+			return err
+		}
+	}
+	// Without this sync a crash could keep the last rename and bring the other originals back.
+	if err := fs.SyncDir(dir); err != nil {
+		return err
+	}
+	if err := fs.Rename(name.path(fs, dir), first.path); err != nil {
+		return err
+	}
+	return fs.SyncDir(dir)
+}
+
+// replaces says whether a file belongs to an original of the swap.
+func (s swapName) replaces(file string) bool {
+	for _, suffix := range []string{logSuffix, indexSuffix, timesSuffix} {
+		if stem, ok := strings.CutSuffix(file, suffix); ok {
+			base, ok := parseSegmentName(stem + logSuffix)
+			return ok && base >= s.base && base < s.end
+		}
+	}
+	return false
+}
+
+// install shows readers the new segment, whose files are in place. The caller owns swapping.
+func (l *Log) install(w *cleanedSegment, g group) {
+	s := newSegment(l.o.FS, l.dir, g.base)
+	s.gapsBelow = g.end
+	s.open.file = w.file
+	s.size.Store(w.pos)
+	s.end.Store(int64(g.end))
+	s.maxTime.Store(w.seg.maxTime.Load())
+	s.maxKnown.Store(true)
+	l.mu.Lock()
+	set := l.set.Load()
+	i := set.find(g.base)
+	list := slices.Concat(set.list[:i:i], []*segment{s}, set.list[i+len(g.segments):])
+	l.set.Store(&segmentSet{list: list})
+	l.mu.Unlock()
+	for _, old := range g.segments {
+		old.release()
+	}
+}
+
+// awaitSwap waits until a swap that is under way is over. It is for who has met errReplaced.
+func (l *Log) awaitSwap() {
+	l.swapping.Lock()
+	l.swapping.Unlock() //nolint:staticcheck // the empty section is the wait
+}
+
+// finishSwaps ends what a crash has interrupted: a swap is finished, a segment that was still being
+// written is dropped.
+func (r *recovery) finishSwaps() error {
+	fs, dir := r.l.o.FS, r.l.dir
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, file := range names {
+		name, ok := parseSwapName(file)
+		if !ok {
+			continue
+		}
+		// The name may be in memory only, if the process died before it was synced.
+		if err := fs.SyncDir(dir); err != nil {
+			return err
+		}
+		if err := finishSwap(fs, dir, name); err != nil {
+			return fmt.Errorf("finish the swap of %s: %w", file, err)
+		}
+	}
+	for _, file := range names {
+		if !strings.HasSuffix(file, cleanedSuffix) {
+			continue
+		}
+		if err := fs.Remove(fs.PathJoin(dir, file)); err != nil && !isNotExist(err) {
+			return fmt.Errorf("remove what a compaction left: %w", err)
+		}
+	}
+	return nil
+}
