@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -249,7 +250,7 @@ func partitionMeta(
 
 // Ready implements Reply.
 func (p *produceReply) Ready() bool {
-	for _, a := range p.acks {
+	for _, a := range slices.Backward(p.acks) {
 		if !a.ack.IsDone() {
 			return false
 		}
@@ -274,7 +275,9 @@ func (p *produceReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 	return p.response.AppendTo(dst), nil
 }
 
-// wait fills the response in as the acks come, until all are there or the time is up.
+// wait fills the response in as the acks come, until all are there or the time is up. It begins
+// with the last one: a commit tells the batches of a request one after the other, and whoever waits
+// for each of a thousand in turn is woken a thousand times.
 func (p *produceReply) wait(w *Waiter) error {
 	var up <-chan time.Time
 	if !p.Ready() {
@@ -282,7 +285,7 @@ func (p *produceReply) wait(w *Waiter) error {
 		defer w.disarm()
 	}
 	late := false
-	for _, a := range p.acks {
+	for _, a := range slices.Backward(p.acks) {
 		if a.ack.IsDone() {
 			p.answered(a)
 			continue
