@@ -31,6 +31,10 @@ type NoteSlot struct {
 	FirstTime        UnixMs // FirstTime is the greatest one of that segment's first batch, or -1.
 	IndexEntries     int
 	TimeEntries      int
+	// Vouched says that what lies beyond this note and the commit journal was never acknowledged.
+	Vouched bool
+	// JournalFrom is the first record of the commit journal that may say more than this note.
+	JournalFrom uint64
 }
 
 // InspectNote reads a recovery-point file.
@@ -76,6 +80,7 @@ func (slot *NoteSlot) fill(s noteState) {
 	slot.RecoveryPoint, slot.RecoverySegment, slot.RecoveryPosition = r.offset, r.segment, r.pos
 	slot.MaxTime, slot.FirstTime = r.maxTime, r.firstTime
 	slot.IndexEntries, slot.TimeEntries = r.indexEntries, r.timeEntries
+	slot.Vouched, slot.JournalFrom = s.vouched, uint64(s.journalFrom)
 }
 
 // badSlot says what is wrong with the bytes of a slot that is not intact. Zeros were never written.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer"
 )
@@ -172,10 +174,10 @@ func (v *partitionVerification) checkContent(kind logKind, b log.BatchAt) error 
 
 // checkSnapshotEnd makes sure that the snapshot does not name more than there is.
 func (v *partitionVerification) checkSnapshotEnd(kind logKind, sum log.VerifySummary) {
-	ends := [2]batch.Offset{visible: v.snapshot.LogEnd, staging: v.snapshot.StagingEnd}
-	if ends[kind] > sum.End {
+	need := [2]batch.Offset{visible: v.snapshot.LogEnd, staging: v.snapshot.StagingEnd}[kind]
+	if need > sum.End && need > v.endNow(sum.Dir) {
 		v.report(log.GradeDamage, v.producersPath(), 0, fmt.Errorf("%w: it names offset %d of %s, which"+
-			" ends at %d", ErrDisagree, ends[kind], sum.Dir, sum.End))
+			" ends at %d", ErrDisagree, need, sum.Dir, sum.End))
 	}
 }
 
@@ -184,8 +186,47 @@ func (v *partitionVerification) checkDelivered(sums []log.VerifySummary) {
 	if v.deliveredAt.File == "" {
 		return
 	}
-	if len(sums) < 2 || v.delivered.Offset >= sums[1].End {
+	end := batch.Offset(0)
+	if len(sums) > int(staging) {
+		end = sums[staging].End
+	}
+	folder := v.o.FS.PathJoin(v.dir, stagingDir)
+	if v.delivered.Offset >= end && v.delivered.Offset >= v.endNow(folder) {
 		v.report(log.GradeDamage, v.deliveredAt.File, v.deliveredAt.Position, fmt.Errorf("%w: position"+
 			" %s was delivered, the staging log does not have it", ErrDisagree, v.delivered))
 	}
+}
+
+// endNow is where a log ends by the commit journal, whose bytes may not be in the segments yet, and
+// by its note. The journal is read first: what it lets go of is in the note by then.
+func (v *partitionVerification) endNow(folder string) batch.Offset {
+	fsys := v.o.FS
+	partition := fsys.PathBase(v.dir)
+	name := fsys.PathJoin(topicsDir, partition)
+	if folder != v.dir {
+		name = fsys.PathJoin(name, stagingDir)
+	}
+	end := batch.Offset(-1)
+	commits := fsys.PathJoin(fsys.PathDir(fsys.PathDir(v.dir)), JournalName)
+	err := journal.Inspect(fsys, commits, func(r journal.Record) error {
+		for _, e := range r.Entries {
+			if e.Log == name {
+				end = max(end, batch.Offset(e.End))
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return math.MaxInt64 // Damage in the journal is reported as its own; here nothing is known.
+	}
+	slots, err := log.InspectNote(fsys, fsys.PathJoin(folder, log.NoteName))
+	if err != nil {
+		return end
+	}
+	for _, slot := range slots {
+		if slot.Newest {
+			end = max(end, slot.FlushedEnd)
+		}
+	}
+	return end
 }

@@ -256,7 +256,8 @@ func (d *dumper) note(path string) error {
 				kv("flushed_end", s.FlushedEnd), kv("recovery_point", s.RecoveryPoint),
 				kv("segment", s.RecoverySegment), kv("position", s.RecoveryPosition),
 				kv("max_time", moment(s.MaxTime)), kv("first_time", moment(s.FirstTime)),
-				kv("index_entries", s.IndexEntries), kv("time_entries", s.TimeEntries))
+				kv("index_entries", s.IndexEntries), kv("time_entries", s.TimeEntries),
+				kv("vouched", s.Vouched), kv("journal_from", s.JournalFrom))
 		}
 		if err := d.out.line(line); err != nil {
 			return err
