@@ -219,6 +219,9 @@ func (c *Committer) CommitOnce() (int, error) {
 		return 0, nil
 	}
 	c.stats.commits.Add(1)
+	c.stats.logs.Observe(int64(len(queue)))
+	before := c.stats.flushedBytes.Load()
+	defer func() { c.stats.bytes.Observe(c.stats.flushedBytes.Load() - before) }()
 	if c.o.Journal != nil {
 		return c.commitJournaled(queue)
 	}

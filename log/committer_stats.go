@@ -8,6 +8,7 @@ type committerCounters struct {
 	records, inlineBytes, directBytes      atomic.Int64
 	drains, drainedBytes                   atomic.Int64
 	latency                                Latency
+	bytes, logs                            Sizes // of each commit
 }
 
 // CommitterStats are a committer's figures since NewCommitter.
@@ -22,6 +23,8 @@ type CommitterStats struct {
 	Drains       int64           // Drains counts drains of logs to make room.
 	DrainedBytes int64           // DrainedBytes is what they wrote.
 	FsyncLatency LatencySnapshot // FsyncLatency is the time of each flush in its syncs.
+	CommitBytes  SizesSnapshot   // CommitBytes is what each commit made durable.
+	CommitLogs   SizesSnapshot   // CommitLogs is how many waited for each commit.
 }
 
 // Stats returns the committer's figures.
@@ -29,6 +32,9 @@ func (c *Committer) Stats() CommitterStats {
 	return CommitterStats{
 		Commits: c.stats.commits.Load(), Flushes: c.stats.flushes.Load(),
 		Fsyncs: c.stats.fsyncs.Load(), FlushedBytes: c.stats.flushedBytes.Load(),
-		FsyncLatency: c.stats.latency.Snapshot(),
+		Records: c.stats.records.Load(), InlineBytes: c.stats.inlineBytes.Load(),
+		DirectBytes: c.stats.directBytes.Load(), Drains: c.stats.drains.Load(),
+		DrainedBytes: c.stats.drainedBytes.Load(), FsyncLatency: c.stats.latency.Snapshot(),
+		CommitBytes: c.stats.bytes.Snapshot(), CommitLogs: c.stats.logs.Snapshot(),
 	}
 }

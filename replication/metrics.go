@@ -3,6 +3,7 @@ package replication
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/replication/metadata"
@@ -33,11 +34,20 @@ type Metrics struct {
 	Topics            []TopicMetrics // at most TopicMetricsMax, and one of the others
 	IndexRebuilds     int64          // of segments whose index was damaged or missing
 	CutBytes          int64          // torn tails that the start has cut
+	Compaction        CompactionMetrics
 	Pending           int64
 	HasNextDue        bool
 	NextDue           clock.UnixMs
 	Schedules         timer.Stats // summed over all partitions
 	Commits           log.CommitterStats
+}
+
+// CompactionMetrics is what compaction has done to all logs since the start.
+type CompactionMetrics struct {
+	Passes                  int64
+	ReadBytes, WrittenBytes int64
+	RemovedRecords          int64
+	Took                    time.Duration
 }
 
 // TopicMetrics are one topic's figures.
@@ -131,6 +141,11 @@ func (s *Metrics) addLog(l *log.Log) {
 	stats := l.Stats()
 	s.IndexRebuilds += stats.IndexRebuilds
 	s.CutBytes += stats.CutBytes
+	s.Compaction.Passes += stats.Compactions
+	s.Compaction.ReadBytes += stats.CompactionReadBytes
+	s.Compaction.WrittenBytes += stats.CompactionWrittenBytes
+	s.Compaction.RemovedRecords += stats.CompactionRemoved
+	s.Compaction.Took += stats.CompactionTime
 }
 
 // add adds another topic's figures.

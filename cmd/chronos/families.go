@@ -93,6 +93,50 @@ var families = []family{
 		one(func(s snapshot) float64 { return float64(s.replicas.Commits.FlushedBytes) }),
 	},
 	{
+		"chronos_commit_way_bytes_total", "Bytes made durable by way: inline in the commit journal, or" +
+			" direct to the segment.", prometheus.CounterValue, "way",
+		func(s snapshot) map[string]float64 {
+			c := s.replicas.Commits
+			return map[string]float64{
+				"inline": float64(c.InlineBytes), "direct": float64(c.DirectBytes),
+			}
+		},
+	},
+	{
+		"chronos_drains_total", "Drains of logs: their bytes in the commit journal written to segments.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Commits.Drains) }),
+	},
+	{
+		"chronos_drained_bytes_total", "Bytes that drains wrote to segments.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Commits.DrainedBytes) }),
+	},
+	{
+		"chronos_compactions_total", "Compactions of logs.", prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Compaction.Passes) }),
+	},
+	{
+		"chronos_compaction_read_bytes_total", "Bytes that compactions have read.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Compaction.ReadBytes) }),
+	},
+	{
+		"chronos_compaction_written_bytes_total", "Bytes that compactions have written.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Compaction.WrittenBytes) }),
+	},
+	{
+		"chronos_compaction_removed_records_total", "Records that compactions have removed.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Compaction.RemovedRecords) }),
+	},
+	{
+		"chronos_compaction_seconds_total", "Time that compactions took, with waits for their speed" +
+			" limit.", prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return s.replicas.Compaction.Took.Seconds() }),
+	},
+	{
 		"chronos_partitions", "Partitions on this server.", prometheus.GaugeValue, "",
 		one(func(s snapshot) float64 { return float64(s.replicas.Partitions) }),
 	},

@@ -44,6 +44,18 @@ var histograms = []histogram{
 		},
 	},
 	{
+		"chronos_commit_bytes", "Bytes that one commit made durable.", "",
+		func(s snapshot) map[string]buckets {
+			return map[string]buckets{"": sizeBuckets(s.replicas.Commits.CommitBytes)}
+		},
+	},
+	{
+		"chronos_commit_logs", "Logs that waited for one commit.", "",
+		func(s snapshot) map[string]buckets {
+			return map[string]buckets{"": sizeBuckets(s.replicas.Commits.CommitLogs)}
+		},
+	},
+	{
 		"chronos_request_seconds", "Time from the last byte of a Kafka request to that of its answer.",
 		"api",
 		func(s snapshot) map[string]buckets {
@@ -99,6 +111,18 @@ func latencyBuckets(l log.LatencySnapshot) buckets {
 		b.count += uint64(one.Count)
 		if one.Bound >= 0 {
 			b.bounds[one.Bound.Seconds()] = b.count
+		}
+	}
+	return b
+}
+
+// sizeBuckets does the same for counts and bytes.
+func sizeBuckets(l log.SizesSnapshot) buckets {
+	b := buckets{sum: float64(l.Sum), bounds: map[float64]uint64{}}
+	for _, one := range l.Buckets {
+		b.count += uint64(one.Count)
+		if one.Bound >= 0 {
+			b.bounds[float64(one.Bound)] = b.count
 		}
 	}
 	return b
