@@ -94,20 +94,25 @@ type charge struct {
 	share   *share
 	bytes   int64
 	lasting int64 // part of bytes that may still be held when the next request is read
+	growing int64 // part of bytes that is given back when the frame is there
 	further bool  // not the connection's first: taken from both semaphores
 }
 
-// claim is what a frame and its decoded form need of the budget, before it is taken.
-func (b *budget) claim(s *share, key int16, frameBytes int) charge {
+// claim is what a frame and its decoded form need of the budget, before it is taken. The frame is
+// read into a buffer of grant bytes, which grows.
+func (b *budget) claim(s *share, key int16, frameBytes, grant int) charge {
 	n := int64(frameBytes)
 	c := charge{lane: b.large, owner: b, share: s}
 	if frameBytes <= frameBytesSmall {
 		c.lane = b.small
 	}
+	stays := int64(bufferBytes(frameBytes)) + api.MemoryOf(key, n)
 	// A single frame larger than its lane would wait for ever; it takes the whole lane instead.
-	c.bytes = min(n+api.MemoryOf(key, n), c.lane.bytes)
+	stays = min(stays, c.lane.bytes)
+	c.growing = min(int64(growingBytes(frameBytes, grant)), c.lane.bytes-stays)
+	c.bytes = stays + c.growing
 	if key != produceKey {
-		c.lasting = c.bytes
+		c.lasting = stays
 	}
 	return c
 }

@@ -121,7 +121,7 @@ func (r *frameReader) read(ctx context.Context) (frame, error) {
 	}
 	// Peeked bytes are buffered, so discarding them cannot fail.
 	_, _ = r.in.Discard(lengthBytes)
-	c := r.budget.claim(r.share, key, n)
+	c := r.budget.claim(r.share, key, n, r.grant)
 	if err := r.wait(ctx, &c); err != nil {
 		return frame{}, err
 	}
@@ -130,6 +130,7 @@ func (r *frameReader) read(ctx context.Context) (frame, error) {
 		c.release()
 		return frame{}, err
 	}
+	c.shrink(c.bytes - c.growing)
 	r.grant = max(r.grant, n)
 	return frame{bytes: body, charge: c}, nil
 }
@@ -159,7 +160,7 @@ func (r *frameReader) readBody(n int) ([]byte, error) {
 	b := r.buffers.get(min(n, r.grant))
 	for len(b) < n {
 		if len(b) == cap(b) {
-			b = r.buffers.grow(b, min(n-len(b), max(len(b), grantBytesMin)))
+			b = r.buffers.move(b, nextBuffer(len(b), n))
 		}
 		got, err := io.ReadFull(r.in, b[len(b):min(n, cap(b))])
 		b = b[:len(b)+got]
@@ -170,6 +171,18 @@ func (r *frameReader) readBody(n int) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// nextBuffer is the room that a frame of n bytes gets when have bytes have filled its buffer.
+func nextBuffer(have, n int) int { return min(n, 2*have) }
+
+// growingBytes is what the largest buffer takes that a frame of n bytes outgrows, beside the last
+// one, while it arrives; 0 if it is read into one buffer.
+func growingBytes(n, grant int) (outgrown int) {
+	for size := bufferBytes(min(n, grant)); size < n; size = bufferBytes(nextBuffer(size, n)) {
+		outgrown = size
+	}
+	return outgrown
 }
 
 // free gives a frame's buffer back. Nothing may use its bytes afterwards.

@@ -101,7 +101,7 @@ func TestClaimsGetNoMemory(t *testing.T) {
 	if got := after.TotalAlloc - before.TotalAlloc; got > 4*grantBytesMin {
 		t.Errorf("a claim of 8 MiB allocated %d bytes", got)
 	}
-	if n := r.budget.inFlight.Load(); n != (&charge{}).bytes+1008+api.MemoryOf(produceKey, 1008) {
+	if n := r.budget.inFlight.Load(); n != int64(bufferBytes(1008))+api.MemoryOf(produceKey, 1008) {
 		t.Errorf("%d bytes are charged, one small frame is in work", n)
 	}
 }

@@ -16,10 +16,14 @@ import (
 
 // Defaults of Options.
 const (
-	MaxRequestBytesDefault = 32 << 20
+	// MaxRequestBytesDefault is Kafka's socket.request.max.bytes. Clients count on it: one that
+	// writes to many partitions fills its requests up to here, and repeats for ever what is refused.
+	MaxRequestBytesDefault = maxRequestBytesMax
 	ConnectionsMaxDefault  = 4096
-	RequestMemoryDefault   = 256 << 20
-	AnswerMemoryDefault    = 256 << 20
+	// RequestMemoryDefault has room for the largest request, as its buffer grows, in the lane of
+	// large ones, which is three quarters of it.
+	RequestMemoryDefault = 208 << 20
+	AnswerMemoryDefault  = 256 << 20
 )
 
 // Options configure a Server. Zero values mean the defaults.

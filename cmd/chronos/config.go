@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/chronosdb/chronosdb/kafkaproto"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
@@ -67,7 +68,7 @@ func defaultConfig() Config {
 		WheelSize:        65536,
 		RetentionCheck:   5 * time.Minute,
 		DedupTTL:         7 * 24 * time.Hour,
-		MaxRequestBytes:  32 << 20,
+		MaxRequestBytes:  kafkaproto.MaxRequestBytesDefault,
 		LogLevel:         "info",
 		LogFormat:        "auto",
 	}

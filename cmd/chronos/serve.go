@@ -94,6 +94,7 @@ func serve(ctx context.Context, c Config, out io.Writer, logger *zap.Logger) (er
 		config: c, logger: logger, clock: clock.Real(), health: newHealth(),
 		registry: prometheus.NewRegistry(),
 	}
+	defer startCeiling(s.clock).close()
 	defer func() { err = errors.Join(err, s.close()) }()
 	began := s.clock.Now()
 	if err := s.openWeb(); err != nil {
