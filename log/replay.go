@@ -23,7 +23,6 @@ type replay struct {
 	// the record was written, and may not be there.
 	refs  []journal.Entry
 	wrote map[Offset]*segment // by base: must be synced
-	made  bool                // whether a segment's file was made
 }
 
 // replayJournal does what the journal asks for and makes it durable, with a note that says so: from
@@ -130,7 +129,6 @@ func (p *replay) segment(base Offset) (*segment, error) {
 		return nil, err
 	}
 	r.segments = slices.Insert(r.segments, i, s)
-	p.made = true
 	return s, nil
 }
 
@@ -206,8 +204,10 @@ func (p *replay) sync() error {
 			return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
 		}
 	}
-	if !p.made {
+	if len(p.wrote) == 0 {
 		return nil
 	}
+	// Also for a segment that was there: a process that was killed after a roll leaves a name that a
+	// power cut can still take, and the note is about to say that the journal is not needed for it.
 	return p.r.l.o.FS.SyncDir(p.r.l.dir)
 }
