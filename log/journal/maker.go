@@ -68,7 +68,7 @@ func (j *Journal) prepareLocked() (bool, error) {
 		return true, nil
 	case err == nil:
 		return j.prepareLocked() // One that was of no use has gone.
-	case vfs.IsShortage(err):
+	case vfs.IsShortage(err) && f == nil:
 		j.mu.noRoom = true
 		if len(j.mu.files) == 0 {
 			return false, fmt.Errorf("%w: %d bytes are needed: %w", ErrNoSpace, j.o.FileBytes, err)
@@ -76,6 +76,8 @@ func (j *Journal) prepareLocked() (bool, error) {
 		j.o.Logger.Warn("the commit journal does not grow: the disk is full", zap.Error(err))
 		return false, nil
 	default:
+		// Also a disk that has no room to overwrite what is there: a file left with its old records,
+		// while those behind it are used again, would look like a gap.
 		return false, j.failLocked(err)
 	}
 }
