@@ -30,22 +30,24 @@ const (
 
 // classes are all kinds of operation.
 var classes = []class{
-	{"small append", 12, 4200, 2900, func(w *world) error { return w.append(w.log(), 1+w.rng.IntN(2), 30) }, 0},
-	{"large append", 3, 1000, 840, func(w *world) error {
+	{"small append", 12, 3770, 2640, func(w *world) error { return w.append(w.log(), 1+w.rng.IntN(2), 30) }, 0},
+	{"large append", 3, 940, 730, func(w *world) error {
 		return w.append(w.log(), 3, segmentBytes/4+w.rng.IntN(segmentBytes))
 	}, 0},
-	{"flush", 4, 1400, 700, (*world).flush, 0},
-	{"commit of one", 3, 1080, 1500, func(w *world) error { return w.commit(1) }, 0},
-	{"commit of many", 4, 1400, 3900, func(w *world) error { return w.commit(logCount) }, 0},
-	{"roll", 2, 720, 400, func(w *world) error { return w.node.logs[w.log()].Roll() }, 0},
-	{"checkpoint", 2, 680, 1100, func(w *world) error { return w.checkpoint(w.node.logs[w.log()].Checkpoint) }, 0},
-	{"checkpoint below the end", 2, 700, 1200, (*world).checkpointBelow, 0},
-	{"retention", 2, 700, 290, (*world).retain, 0},
-	{"deletion of records", 2, 700, 880, (*world).deleteRecords, 0},
-	{"truncation", 2, 640, 1400, (*world).truncate, 0},
-	{"new epoch", 1, 360, 1300, (*world).newEpoch, 0},
-	{restartClass, 2, 1200, 3700, (*world).restart, 0.2},
-	{killClass, 2, 640, 950, (*world).kill, 0.2},
+	{"flush", 4, 1280, 1000, (*world).flush, 0},
+	{"commit of one", 3, 940, 1810, func(w *world) error { return w.commit(1) }, 0},
+	{"commit of many", 4, 1230, 4120, func(w *world) error { return w.commit(logCount) }, 0},
+	{"direct commit", 3, 960, 4680, (*world).commitDirectly, 0},
+	{"commits that recycle", 1, 340, 480, (*world).commitOften, 0.3},
+	{"roll", 2, 610, 270, func(w *world) error { return w.node.logs[w.log()].Roll() }, 0},
+	{"checkpoint", 2, 640, 1520, func(w *world) error { return w.checkpoint(w.node.logs[w.log()].Checkpoint) }, 0},
+	{"checkpoint below the end", 2, 670, 1570, (*world).checkpointBelow, 0},
+	{"retention", 2, 640, 480, (*world).retain, 0},
+	{"deletion of records", 2, 660, 1140, (*world).deleteRecords, 0},
+	{"truncation", 2, 660, 1670, (*world).truncate, 0},
+	{"new epoch", 1, 310, 1280, (*world).newEpoch, 0},
+	{restartClass, 2, 1100, 5500, (*world).restart, 0.2},
+	{killClass, 2, 640, 1400, (*world).kill, 0.2},
 }
 
 func classNamed(name string) *class {
@@ -132,6 +134,38 @@ func (w *world) commit(logs int) error {
 		}
 	}
 	return nil
+}
+
+// commitDirectly has one commit with much of one log, which goes to its segment, and little of others.
+func (w *world) commitDirectly() error {
+	i := w.log()
+	for range 3 {
+		if err := w.append(i, 1, directBytes/2+w.rng.IntN(directBytes)); err != nil {
+			return err
+		}
+	}
+	return w.commit(1 + w.rng.IntN(2))
+}
+
+// commitOften commits until the journal has used a file again, which takes draining and noting; and a
+// few times where there is no journal.
+func (w *world) commitOften() error {
+	const most = 40
+	recycled := func() int64 { return 0 }
+	if w.node.journal != nil {
+		recycled = func() int64 { return w.node.journal.Stats().Recycled }
+	}
+	before := recycled()
+	for n := range most {
+		if err := w.commit(1); err != nil {
+			return err
+		}
+		if w.node.journal == nil && n == 3 || recycled() > before {
+			w.totals.recycled += recycled() - before
+			return nil
+		}
+	}
+	return fmt.Errorf("after %d commits the journal has recycled nothing: %+v", most, w.node.journal.Stats())
 }
 
 // checkpoint runs a checkpoint of some log; it promises nothing that a flush does not.

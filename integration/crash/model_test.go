@@ -79,6 +79,9 @@ func (p promise) judgeOpened(l *log.Log) error {
 	return p.judgeReads(l)
 }
 
+// lookupsOf is how many offsets there are for each at which single lookups are tried.
+const lookupsOf = 3
+
 // judgeReads reads all of a log and looks times up in it.
 func (p *promise) judgeReads(l *log.Log) error {
 	start, end := int64(l.Start()), int64(l.End())
@@ -92,7 +95,7 @@ func (p *promise) judgeReads(l *log.Log) error {
 			start, end, len(got), len(want), firstDifference(got, want))
 	}
 	for _, b := range p.batches {
-		if b.base < start || b.end > end {
+		if b.base < start || b.end > end || (b.base+end)%lookupsOf != 0 {
 			continue
 		}
 		if err := judgeOne(l, b); err != nil {

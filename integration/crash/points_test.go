@@ -11,7 +11,7 @@ import (
 // changing are the kinds of file operation before which the power is cut.
 var changing = []vfs.Op{
 	vfs.OpOpen, vfs.OpCreate, vfs.OpWrite, vfs.OpTruncate, vfs.OpSync, vfs.OpSyncDir, vfs.OpRename,
-	vfs.OpRemove, vfs.OpLink, vfs.OpMkdir,
+	vfs.OpRemove, vfs.OpLink, vfs.OpMkdir, vfs.OpAllocate,
 }
 
 // keeps are the shares of what was not synced that a power cut leaves.
@@ -77,11 +77,10 @@ func (w *world) judge(left *vfs.Crash, promises [logCount]promise, inner bool) e
 			}
 		})
 	}
-	n, err := openNode(disk, w.mode, nil)
+	n, err := openNode(disk, w.o, nil)
 	if broken != nil || err != nil {
 		return firstOf(broken, err)
 	}
-	defer n.abandon()
 	for i, l := range n.logs {
 		err := promises[i].judgeOpened(l)
 		if err == nil {

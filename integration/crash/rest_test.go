@@ -21,7 +21,7 @@ type atRest struct {
 func restedLog(t *testing.T, closed bool) *atRest {
 	t.Helper()
 	w := newWorld(1)
-	w.mode = log.Batch
+	w.o.mode, w.o.way = log.Batch, plain
 	must(t, w.open())
 	for n := range 40 {
 		must(t, w.append(0, 1+n%3, 40+n*7))

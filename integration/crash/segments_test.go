@@ -82,15 +82,19 @@ func readSegments(fs vfs.FS, dir string) ([]stored, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		all = append(all, batches...)
+		if i == len(bases)-1 || len(batches) == 0 {
+			continue // its time index may hold more than the log knows of, and be overwritten
+		}
 		if err := checkTimes(fs, dir, base, batches); err != nil {
 			return nil, err
 		}
-		all = append(all, batches...)
 	}
 	return all, nil
 }
 
-// parseSegment returns a segment's batches.
+// parseSegment returns a segment's batches. A direct write fills its last block with zeros, and a
+// crash can keep them also where the next segment has been begun.
 func parseSegment(p []byte, base int64, active bool) ([]stored, error) {
 	var batches []stored
 	next := base
@@ -100,8 +104,8 @@ func parseSegment(p []byte, base int64, active bool) ([]stored, error) {
 			return nil, fmt.Errorf("byte %d: %w", pos, err)
 		}
 		if b == nil {
-			if !active {
-				return nil, fmt.Errorf("zeros from byte %d of a sealed segment", pos)
+			if !active && int64(len(p))-pos >= blockBytes {
+				return nil, fmt.Errorf("a block of zeros from byte %d of a sealed segment", pos)
 			}
 			break
 		}
@@ -126,7 +130,11 @@ func checkTimes(fs vfs.FS, dir string, base int64, batches []stored) error {
 	if err != nil {
 		return err
 	}
-	for n := 0; (n+1)*tableEntryBytes <= len(p); n++ {
+	count := len(p) / tableEntryBytes
+	if count == 0 || endOfEntry(p[(count-1)*tableEntryBytes:], base) != batches[len(batches)-1].end {
+		return nil // it does not end with its segment, so it is made anew before it is believed
+	}
+	for n := range count {
 		e := p[n*tableEntryBytes : (n+1)*tableEntryBytes]
 		if err := checkTimeEntry(e, base, n, batches); err != nil {
 			return fmt.Errorf("%s, entry %d: %w", name, n, err)
@@ -134,6 +142,9 @@ func checkTimes(fs vfs.FS, dir string, base int64, batches []stored) error {
 	}
 	return nil
 }
+
+// endOfEntry returns the offset that an entry of a time index speaks of.
+func endOfEntry(e []byte, base int64) int64 { return base + int64(binary.BigEndian.Uint32(e[8:])) }
 
 func checkTimeEntry(e []byte, base int64, n int, batches []stored) error {
 	be := binary.BigEndian
@@ -144,7 +155,7 @@ func checkTimeEntry(e []byte, base int64, n int, batches []stored) error {
 	if be.Uint32(e[12:]) != crc32.Checksum(sum, castagnoli) {
 		return nil // torn: whoever meets it rebuilds the table
 	}
-	key, at := int64(be.Uint64(e)), base+int64(be.Uint32(e[8:]))
+	key, at := int64(be.Uint64(e)), endOfEntry(e, base)
 	greatest, next := int64(-1), base
 	for _, b := range batches {
 		if b.base >= at {

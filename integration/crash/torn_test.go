@@ -20,6 +20,7 @@ type tornLog struct {
 func newTornLog(t *testing.T, records, valueBytes int) *tornLog {
 	t.Helper()
 	w := newWorld(2)
+	w.o.way = plain
 	must(t, w.open())
 	for n := range 6 {
 		must(t, w.append(0, 1+n%2, 60))

@@ -9,10 +9,11 @@ import (
 
 // totals are what histories had in them: figures that show whether a run means anything.
 type totals struct {
-	seeds   int64
-	dropped int64            // bytes that power cuts took
-	ops     map[string]int64 // by class
-	points  map[string]int64 // power cuts, by class
+	seeds    int64
+	dropped  int64            // bytes that power cuts took
+	recycled int64            // new uses of a file of the journal
+	ops      map[string]int64 // by class
+	points   map[string]int64 // power cuts, by class
 }
 
 func newTotals() totals {
@@ -22,6 +23,7 @@ func newTotals() totals {
 func (t *totals) add(o *totals) {
 	t.seeds += o.seeds
 	t.dropped += o.dropped
+	t.recycled += o.recycled
 	for name, n := range o.ops {
 		t.ops[name] += n
 	}
@@ -45,7 +47,8 @@ func (t *totals) String() string {
 	}
 	slices.Sort(names)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d seeds, %d power cuts, %d bytes dropped", t.seeds, t.allPoints(), t.dropped)
+	fmt.Fprintf(&b, "%d seeds, %d power cuts, %d bytes dropped, %d journal files recycled", t.seeds,
+		t.allPoints(), t.dropped, t.recycled)
 	for _, name := range names {
 		fmt.Fprintf(&b, "\n%28s: %6d operations, %7d power cuts", name, t.ops[name], t.points[name])
 	}
@@ -71,13 +74,14 @@ func checkMinima(t *testing.T, sum *totals) {
 	if sum.points[recoveryClass] < recoveryPointsMin*sum.seeds/1000 {
 		t.Errorf("%d power cuts within recoveries of %d seeds", sum.points[recoveryClass], sum.seeds)
 	}
-	if sum.dropped < droppedMin*sum.seeds/1000 {
-		t.Errorf("%d bytes dropped in %d seeds", sum.dropped, sum.seeds)
+	if sum.dropped < droppedMin*sum.seeds/1000 || sum.recycled < recycledMin*sum.seeds/1000 {
+		t.Errorf("%d bytes dropped and %d journal files recycled in %d seeds", sum.dropped, sum.recycled, sum.seeds)
 	}
 }
 
 // Of a thousand seeds.
 const (
-	recoveryPointsMin = 12_000
+	recoveryPointsMin = 40_000
 	droppedMin        = 20_000_000
+	recycledMin       = 240
 )

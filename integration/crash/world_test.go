@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
@@ -19,59 +18,15 @@ const (
 	startMs      = 1_700_000_000_000
 )
 
-func logDir(i int) string { return fmt.Sprintf("/data/topics/t/%d", i) }
+func logName(i int) string { return fmt.Sprintf("topics/t/%d", i) }
 
-// node is the logs of one process and what joins them.
-type node struct {
-	logs      [logCount]*log.Log
-	members   [logCount]*log.Member
-	committer *log.Committer
-}
-
-// openNode opens the logs on what there is. Whoever wants to hear of flushes gives flushed.
-func openNode(fs vfs.FS, mode log.Mode, flushed func(i int, end log.Offset)) (*node, error) {
-	n := &node{committer: log.NewCommitter(log.CommitterOptions{Mode: mode, Manual: true})}
-	for i := range n.logs {
-		l, err := log.Open(logDir(i), log.Options{
-			FS: fs, SegmentBytes: segmentBytes, IndexIntervalBytes: indexBytes,
-		})
-		if err != nil {
-			n.abandon()
-			return nil, err
-		}
-		n.logs[i] = l
-		n.members[i] = n.committer.Join(l, func(end log.Offset) {
-			if flushed != nil {
-				flushed(i, end)
-			}
-		})
-	}
-	return n, nil
-}
-
-// abandon lets go of the files of a node whose process is dead.
-func (n *node) abandon() {
-	for _, l := range n.logs {
-		if l != nil {
-			_ = l.Close() // its file system fails, or nobody looks at it any more
-		}
-	}
-}
-
-// close stops the node as an operator does.
-func (n *node) close() error {
-	err := n.committer.Close()
-	for _, l := range n.logs {
-		err = errors.Join(err, l.Close())
-	}
-	return err
-}
+func logDir(i int) string { return "/data/" + logName(i) }
 
 // world is one node, what it was told and what it promised. One goroutine owns it, but for the hook.
 type world struct {
 	seed   uint64
 	rng    *rand.Rand
-	mode   log.Mode
+	o      nodeOptions
 	fs     *vfs.Crash
 	disk   *vfs.Faulty // fs, with the hook and the faults of this life
 	node   *node
@@ -97,7 +52,16 @@ type world struct {
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), nowMs: startMs, fs: vfs.NewCrash(seed)}
 	w.hook.rng = rand.New(rand.NewPCG(seed, 2))
-	w.mode = []log.Mode{log.Batch, log.Batch, log.EveryEvent}[w.rng.IntN(3)]
+	w.o.mode = []log.Mode{log.Batch, log.Batch, log.EveryEvent}[w.rng.IntN(3)]
+	w.o.way = []way{plain, buffered, journaled, journaled, journaled, journaled}[w.rng.IntN(6)]
+	salts := uint64(0)
+	var mu sync.Mutex // a point within an operation opens nodes, too
+	w.o.salt = func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		salts++
+		return seed ^ salts*0x9e3779b97f4a7c15
+	}
 	w.totals = newTotals()
 	for i := range w.models {
 		w.models[i] = &model{promise: promise{epoch: -1}}
@@ -119,7 +83,7 @@ func (w *world) open() error {
 
 // reopen opens the node in the process that there is.
 func (w *world) reopen() error {
-	n, err := openNode(w.disk, w.mode, w.flushedTo)
+	n, err := openNode(w.disk, w.o, w.flushedTo)
 	if err != nil {
 		return err
 	}
@@ -156,8 +120,8 @@ func (w *world) run(history func() error) (err error) {
 			w.node.abandon()
 		}
 		if err != nil {
-			err = fmt.Errorf("seed %d, mode %v: %w\nthe operations: %s\nagain: go test ./integration/crash"+
-				" -run 'TestPoints$' -crash.seed=%d", w.seed, w.mode, err, strings.Join(w.done, ", "), w.seed)
+			err = fmt.Errorf("seed %d, %v, mode %v: %w\nthe operations: %s\nagain: go test ./integration/crash"+
+				" -run 'TestPoints$' -crash.seed=%d", w.seed, w.o.way, w.o.mode, err, strings.Join(w.done, ", "), w.seed)
 		}
 	}()
 	return history()

@@ -49,7 +49,11 @@ var hunts = []hunt{
 	{mutant.HWAheadOfFlushed, "replication", "TestAckWaitsForTheFlush"},
 	{mutant.HWAheadOfFlushed, explorer, fewHistories},
 	{mutant.JournalRecycledEarly, "log/journal", "TestModel"},
+	{mutant.JournalRecycledEarly, crashExplorer, fewPoints},
 	{mutant.GenerationIgnored, "log/journal", "TestModel"},
 	{mutant.CompactionUnsynced, "log", "TestCompactionCrashedAtEveryOperation"},
 	{mutant.CompactionUnsynced, "log", "TestCompactionModel"},
+	{mutant.GenerationIgnored, crashExplorer, fewPoints},
+	{mutant.SegmentUnsynced, crashExplorer, fewPoints},
+	{mutant.NoteAheadOfSegment, crashExplorer, fewPoints},
 }
