@@ -51,9 +51,9 @@ var hunts = []hunt{
 	{mutant.JournalRecycledEarly, "log/journal", "TestModel"},
 	{mutant.JournalRecycledEarly, crashExplorer, fewPoints},
 	{mutant.GenerationIgnored, "log/journal", "TestModel"},
+	{mutant.GenerationIgnored, crashExplorer, fewPoints},
 	{mutant.CompactionUnsynced, "log", "TestCompactionCrashedAtEveryOperation"},
 	{mutant.CompactionUnsynced, "log", "TestCompactionModel"},
-	{mutant.GenerationIgnored, crashExplorer, fewPoints},
 	{mutant.SegmentUnsynced, crashExplorer, fewPoints},
 	{mutant.NoteAheadOfSegment, crashExplorer, fewPoints},
 }
