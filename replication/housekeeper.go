@@ -1,7 +1,10 @@
 package replication
 
 import (
+	"cmp"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +19,7 @@ type housekeeper struct {
 	wake chan struct{} // cap 1: checkpoints are wanted
 	quit chan struct{}
 	done sync.WaitGroup
+	tail atomic.Int64 // bytes appended to all logs since their checkpoints
 
 	mu struct {
 		sync.Mutex
@@ -34,6 +38,43 @@ func newHousekeeper(m *Manager) *housekeeper {
 // checkpointAge is how long after its first append a partition gets a checkpoint at the latest:
 // with many partitions, what a start reads of all of them adds up.
 const checkpointAge = time.Minute
+
+// noteTail counts what a start after a crash would read more, or less after a checkpoint. It never
+// blocks.
+func (k *housekeeper) noteTail(bytes int64) {
+	if n := k.tail.Add(bytes); bytes > 0 && n >= k.m.o.TailBytesMax {
+		k.nudge()
+	}
+}
+
+// wantLongest asks for checkpoints of the partitions with the longest tails when all tails together
+// are too long: until half of what they may be is left.
+func (k *housekeeper) wantLongest() {
+	if k.tail.Load() < k.m.o.TailBytesMax {
+		return
+	}
+	type tail struct {
+		p     *Partition
+		bytes int64
+	}
+	var all []tail
+	sum := int64(0)
+	for _, p := range k.m.partitions() { // whose locks are taken before k.mu elsewhere
+		t := tail{p, p.tailBytes()}
+		sum += t.bytes
+		all = append(all, t)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	slices.SortFunc(all, func(a, b tail) int { return cmp.Compare(b.bytes, a.bytes) })
+	for _, t := range all {
+		if sum <= k.m.o.TailBytesMax/2 {
+			return
+		}
+		sum -= t.bytes
+		k.mu.wanted[t.p] = struct{}{}
+	}
+}
 
 // noteTouched notes the first append after a checkpoint; it never blocks.
 func (k *housekeeper) noteTouched(p *Partition) {
@@ -86,6 +127,7 @@ func (k *housekeeper) run() {
 		case <-k.quit:
 			return
 		case <-k.wake:
+			k.wantLongest()
 			k.checkpoints()
 		case <-age.C():
 			armed = false

@@ -112,7 +112,7 @@ func (m *Manager) open() error {
 	m.deps = &partitionDeps{
 		o: &m.o, committer: m.committer, index: m.index,
 		failed: m.fail, offline: m.takeOffline,
-		tidy: m.keeper.wantCheckpoint, touched: m.keeper.noteTouched,
+		tidy: m.keeper.wantCheckpoint, touched: m.keeper.noteTouched, tail: m.keeper.noteTail,
 		inflating: make(chan struct{}, inflatingMax),
 	}
 	if err := m.makeTopicsDir(); err != nil {

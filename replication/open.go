@@ -316,7 +316,7 @@ func (p *Partition) checkpointLogs() error {
 		at.ends[staging] = s.log.End()
 	}
 	p.mu.checkpointAsked = false
-	p.mu.sinceCheckpoint = 0
+	p.resetTailLocked()
 	if at.ends == p.mu.checkpointedEnds {
 		p.mu.Unlock()
 		return nil

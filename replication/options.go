@@ -37,6 +37,9 @@ type Options struct {
 	// RetentionInterval is the pause between looks for segments to delete; default 5 minutes, as
 	// Kafka's log.retention.check.interval.ms.
 	RetentionInterval time.Duration
+	// TailBytesMax is how much may be appended to all logs together before the longest get a
+	// checkpoint. It bounds what a start after a crash reads; default 1 GiB.
+	TailBytesMax int64
 	// Logger is where events go; default nowhere.
 	Logger *zap.Logger
 	// OnFailure is called once, when a write or fsync error has made the data directory unusable to
@@ -78,6 +81,9 @@ func (o *Options) EnsureDefaults() {
 	if o.RetentionInterval == 0 {
 		o.RetentionInterval = 5 * time.Minute
 	}
+	if o.TailBytesMax == 0 {
+		o.TailBytesMax = 1 << 30
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -98,6 +104,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("replication: NodeID is %d; use 0 or a positive number", o.NodeID)
 	case o.SegmentBytes < 1<<14:
 		return fmt.Errorf("replication: SegmentBytes is %d; use at least 16384", o.SegmentBytes)
+	case o.TailBytesMax < 1<<20:
+		return fmt.Errorf("replication: TailBytesMax is %d; use at least 1048576", o.TailBytesMax)
 	case o.TickMs < 1 || o.TickMs > 1000:
 		return fmt.Errorf("replication: TickMs is %d; use 1 to 1000", o.TickMs)
 	case o.WheelSize < 256 || o.WheelSize > 1<<24:

@@ -35,6 +35,7 @@ type partitionDeps struct {
 	offline   func(*Partition) // asks the manager to take one partition out of service
 	tidy      func(*Partition) // asks the manager's housekeeper for a checkpoint now
 	touched   func(*Partition) // asks it for one in a while
+	tail      func(int64)      // tells it how much more, or less, a start after a crash reads
 	inflating chan struct{}    // capacity inflatingMax: held while a batch is inflated
 }
 
@@ -175,6 +176,7 @@ func (p *Partition) appendedLocked(kind logKind, bytes int, end batch.Offset) (r
 		p.deps.touched(p)
 	}
 	p.mu.sinceCheckpoint += int64(bytes)
+	p.deps.tail(int64(bytes))
 	if p.mu.sinceCheckpoint >= checkpointBytes && !p.mu.checkpointAsked {
 		p.mu.checkpointAsked = true
 		p.deps.tidy(p)
@@ -279,7 +281,21 @@ func (p *Partition) shut(reason error) {
 		p.mu.closed = reason
 	}
 	p.closed.Store(true)
+	p.resetTailLocked()
 	p.progressLocked()
+}
+
+// resetTailLocked forgets what was appended since the last checkpoint.
+func (p *Partition) resetTailLocked() {
+	p.deps.tail(-p.mu.sinceCheckpoint)
+	p.mu.sinceCheckpoint = 0
+}
+
+// tailBytes is what was appended since the last checkpoint.
+func (p *Partition) tailBytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.sinceCheckpoint
 }
 
 // fail is shut that also fails what waits.
