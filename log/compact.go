@@ -14,7 +14,8 @@ import (
 
 // CompactionRequest says how to compact a log.
 type CompactionRequest struct {
-	// To is the end of what is compacted: CompactionPlan.To. The recovery point must be beyond it.
+	// To is the end of what is compacted: CompactionPlan.To. It is lowered to the segment of the
+	// recovery point.
 	To Offset
 	// Now is the time of the pass, DeleteRetentionMs how long a tombstone is kept.
 	Now               UnixMs
@@ -65,8 +66,8 @@ type compactor struct {
 // offsets; readers of what is replaced go on reading it. Memory is bounded by MapBytes and the
 // largest batch. A crash leaves each segment as it was or compacted.
 //
-// The owner has made durable whatever it needs of the records that go, moved the recovery point
-// beyond To, and runs neither Truncate nor Close beside it. One compaction runs at a time.
+// The owner has made durable whatever it needs of the records that go, and runs neither Truncate
+// nor Close beside it. One compaction runs at a time.
 func (l *Log) Compact(r CompactionRequest) (CompactionResult, error) {
 	l.compacting.Lock()
 	defer l.compacting.Unlock()
@@ -114,7 +115,7 @@ func (c *compactor) run() error {
 	if c.r.To <= from {
 		return nil
 	}
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(); err != nil || c.r.To <= from {
 		return err
 	}
 	if err := c.readKeys(from); err != nil {
@@ -159,10 +160,7 @@ func (c *compactor) prepare() error {
 		return err
 	}
 	state := l.flushing.note.state
-	if state.recovery.segment < c.r.To {
-		return fmt.Errorf("the recovery point is in the segment of offset %d, compaction is to reach"+
-			" %d", state.recovery.segment, c.r.To)
-	}
+	c.r.To = min(c.r.To, state.recovery.segment)
 	state.journalFrom = l.journalEnd()
 	// Both slots: with a damaged one, the note would be an older one that places the recovery point
 	// in a segment that is gone.

@@ -49,6 +49,7 @@ type Manager struct {
 	failOnce  sync.Once
 	image     atomic.Pointer[metadata.Image] // what is open and may be shown; stored under admin
 	keeper    *housekeeper
+	cleaner   *cleaner
 
 	// admin is held by whoever creates, deletes or changes topics: one change at a time, each of
 	// them several fsyncs long.
@@ -109,6 +110,7 @@ func (m *Manager) open() error {
 		Manual: m.o.Manual, OnFailure: m.fail,
 	})
 	m.keeper = newHousekeeper(m)
+	m.cleaner = newCleaner(m)
 	m.deps = &partitionDeps{
 		o: &m.o, committer: m.committer, index: m.index,
 		failed: m.fail, offline: m.takeOffline,
@@ -128,6 +130,7 @@ func (m *Manager) open() error {
 	m.image.Store(m.store.Image())
 	m.startSchedules()
 	m.keeper.start()
+	m.cleaner.start()
 	return nil
 }
 
@@ -346,6 +349,9 @@ func (m *Manager) Close() error {
 // closeParts closes whatever open has opened, in the reverse order.
 func (m *Manager) closeParts() error {
 	var errs []error
+	if m.cleaner != nil {
+		m.cleaner.stop()
+	}
 	if m.keeper != nil {
 		m.keeper.stop()
 	}

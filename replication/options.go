@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/compaction"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -40,6 +41,16 @@ type Options struct {
 	// TailBytesMax is how much may be appended to all logs together before the longest get a
 	// checkpoint. It bounds what a start after a crash reads; default 1 GiB.
 	TailBytesMax int64
+	// CompactionInterval is the pause after a look at which there was nothing to compact; default 15
+	// seconds, as Kafka's log.cleaner.backoff.ms.
+	CompactionInterval time.Duration
+	// CompactionMapBytes bounds the memory for the keys of a compaction, which takes several passes
+	// if they do not fit; default 128 MiB, as log.cleaner.dedupe.buffer.size. It is only taken while
+	// one runs.
+	CompactionMapBytes int64
+	// CompactionBytesPerSecond bounds what compactions read and write, on average; 0 for no bound, the
+	// default, as that of log.cleaner.io.max.bytes.per.second.
+	CompactionBytesPerSecond int64
 	// Logger is where events go; default nowhere.
 	Logger *zap.Logger
 	// OnFailure is called once, when a write or fsync error has made the data directory unusable to
@@ -84,6 +95,12 @@ func (o *Options) EnsureDefaults() {
 	if o.TailBytesMax == 0 {
 		o.TailBytesMax = 1 << 30
 	}
+	if o.CompactionInterval == 0 {
+		o.CompactionInterval = 15 * time.Second
+	}
+	if o.CompactionMapBytes == 0 {
+		o.CompactionMapBytes = compaction.MapBytesDefault
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -110,6 +127,12 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("replication: TickMs is %d; use 1 to 1000", o.TickMs)
 	case o.WheelSize < 256 || o.WheelSize > 1<<24:
 		return fmt.Errorf("replication: WheelSize is %d; use 256 to 16777216", o.WheelSize)
+	case o.CompactionMapBytes < compaction.SlotBytes:
+		return fmt.Errorf("replication: CompactionMapBytes is %d; use at least %d",
+			o.CompactionMapBytes, compaction.SlotBytes)
+	case o.CompactionBytesPerSecond < 0:
+		return fmt.Errorf("replication: CompactionBytesPerSecond is %d; use 0 for no bound",
+			o.CompactionBytesPerSecond)
 	case o.NumPartitions < 1:
 		return fmt.Errorf("replication: NumPartitions is %d; use at least 1", o.NumPartitions)
 	}

@@ -58,6 +58,9 @@ type Partition struct {
 	closed   atomic.Bool // mu.closed is set
 	traffic  traffic
 
+	// compacting is held during a compaction, which lasts; it is taken before work.
+	compacting sync.Mutex
+
 	// work is held during what is long and must not overlap: making the stage, a checkpoint,
 	// retention, and closing. It is taken before mu.
 	work sync.Mutex
@@ -317,6 +320,8 @@ func (p *Partition) fail(err error) {
 // a checkpoint or a look at retention that is under way.
 func (p *Partition) close() error {
 	p.shut(fmt.Errorf("%w: %s", ErrClosed, p.Name()))
+	p.compacting.Lock() // the compaction that holds it has seen that the partition is shut
+	defer p.compacting.Unlock()
 	p.work.Lock()
 	defer p.work.Unlock()
 	var first error

@@ -60,6 +60,9 @@ func (m *Manager) Retain() error {
 	return nil
 }
 
+// CompactAll compacts every partition that is due. Only for a Manual manager.
+func (m *Manager) CompactAll() { m.cleaner.cleanAll() }
+
 // CheckpointAll moves every partition's recovery points. Only for a Manual manager.
 func (m *Manager) CheckpointAll() error {
 	for _, p := range m.partitions() {

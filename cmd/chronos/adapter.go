@@ -17,11 +17,10 @@ const offsetsTopicName = "__consumer_offsets"
 // offsetsBatchMax bounds what one batch of the topic may inflate to; ours are not compressed.
 const offsetsBatchMax = 64 << 20
 
-// offsetsConfigs are the topic's settings. Nothing in it may age away: the newest record of a key
-// is what a group has committed, and there is no compaction yet that could tell it from older ones.
+// offsetsConfigs are the topic's settings, Kafka's own. Nothing in it may age away: the newest
+// record of a key is what a group has committed.
 var offsetsConfigs = map[string]string{
-	metadata.ConfigRetentionMs:     "-1",
-	metadata.ConfigRetentionBytes:  "-1",
+	metadata.ConfigCleanupPolicy:   "compact",
 	metadata.ConfigSegmentBytes:    "104857600", // Kafka's offsets.topic.segment.bytes
 	metadata.ConfigScheduleEnable:  "false",
 	metadata.ConfigMaxMessageBytes: "10485760",

@@ -28,6 +28,18 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 			Doc:   "The time between looks for segments to delete (--retention-check-interval).",
 		},
 		{
+			Name: "log.cleaner.backoff.ms", Type: metadata.ConfigLong,
+			Value: strconv.FormatInt(c.CompactionCheck.Milliseconds(), 10),
+			Set:   c.CompactionCheck != d.CompactionCheck,
+			Doc:   "The time between looks for topics to compact (--compaction-check-interval).",
+		},
+		{
+			Name: "log.cleaner.dedupe.buffer.size", Type: metadata.ConfigLong,
+			Value: strconv.FormatInt(c.CompactionMemory, 10),
+			Set:   c.CompactionMemory != d.CompactionMemory,
+			Doc:   "Memory for the keys of a compaction (--compaction-memory).",
+		},
+		{
 			Name: "num.partitions", Type: metadata.ConfigInt,
 			Value: strconv.FormatInt(c.NumPartitions, 10), Set: c.NumPartitions != d.NumPartitions,
 			Doc: "Partitions of a topic created without a number (--num-partitions).",

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chronosdb/chronosdb/kafkaproto"
+	"github.com/chronosdb/chronosdb/log/compaction"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
@@ -27,6 +28,9 @@ type Config struct {
 	TickMs           int64         // resolution of the timing wheel
 	WheelSize        int64         // slots of the timing wheel
 	RetentionCheck   time.Duration // pause between looks for expired segments
+	CompactionCheck  time.Duration // pause between looks for what is to be compacted
+	CompactionMemory int64         // for the keys of a compaction
+	CompactionRate   int64         // bytes a second; 0 is no limit
 	DedupTTL         time.Duration // has no effect yet; serve says so when it is chosen
 	MaxRequestBytes  int64         // of Produce; every other request is bounded by 1 MiB
 	LogLevel         string
@@ -46,6 +50,11 @@ const (
 	wheelSlotsMax    = 1 << 20
 	retentionMin     = 10 * time.Millisecond
 	retentionMax     = 24 * time.Hour
+	compactionMin    = 10 * time.Millisecond
+	compactionMax    = time.Hour
+	compactionMapMin = 1 << 20
+	compactionMapMax = 1 << 40
+	compactionRate   = 1 << 40
 	dedupTTLMax      = 10 * 365 * 24 * time.Hour
 	requestBytesMin  = 1 << 20
 	requestBytesMax  = 100 << 20 // Kafka's own default bound of any request
@@ -67,6 +76,8 @@ func defaultConfig() Config {
 		TickMs:           1,
 		WheelSize:        65536,
 		RetentionCheck:   5 * time.Minute,
+		CompactionCheck:  15 * time.Second,
+		CompactionMemory: compaction.MapBytesDefault,
 		DedupTTL:         7 * 24 * time.Hour,
 		MaxRequestBytes:  kafkaproto.MaxRequestBytesDefault,
 		LogLevel:         "info",
@@ -99,6 +110,12 @@ func registerFlags(f *pflag.FlagSet, c *Config) {
 		"size at which a log segment is closed; a topic's segment.bytes goes first")
 	f.Var(duration(&c.RetentionCheck, retentionMin, retentionMax), "retention-check-interval",
 		"time between looks for segments to delete")
+	f.Var(duration(&c.CompactionCheck, compactionMin, compactionMax), "compaction-check-interval",
+		"time between looks for topics to compact")
+	f.Var(size(&c.CompactionMemory, compactionMapMin, compactionMapMax), "compaction-memory",
+		"memory for the keys of a compaction; more keys take more passes")
+	f.Var(size(&c.CompactionRate, 0, compactionRate), "compaction-bytes-per-second",
+		"bound on what compactions read and write; 0 is none")
 	f.Var(size(&c.MaxRequestBytes, requestBytesMin, requestBytesMax), "max-request-bytes",
 		"largest produce request; other requests are bounded by 1MiB")
 	f.Var(integer(&c.TickMs, 1, tickMsMax), "tick-ms", "resolution of deliveries in milliseconds")

@@ -166,20 +166,24 @@ func (s *server) openStorage() error {
 		return err
 	}
 	s.replicas, err = replication.Open(replication.Options{
-		DataDir:           s.config.DataDir,
-		NodeID:            int32(s.config.NodeID),
-		FS:                vfs.OS(),
-		Clock:             s.clock,
-		FsyncMode:         mode,
-		FsyncInterval:     s.config.FsyncInterval,
-		SegmentBytes:      s.config.SegmentBytes,
-		TickMs:            int(s.config.TickMs),
-		WheelSize:         int(s.config.WheelSize),
-		NumPartitions:     int32(s.config.NumPartitions),
-		RetentionInterval: s.config.RetentionCheck,
-		Logger:            s.logger.Named("replication"),
-		OnFailure:         s.storageFailed,
-		OnOpenProgress:    s.recovering,
+		DataDir:                  s.config.DataDir,
+		NodeID:                   int32(s.config.NodeID),
+		FS:                       vfs.OS(),
+		Clock:                    s.clock,
+		FsyncMode:                mode,
+		FsyncInterval:            s.config.FsyncInterval,
+		SegmentBytes:             s.config.SegmentBytes,
+		TickMs:                   int(s.config.TickMs),
+		WheelSize:                int(s.config.WheelSize),
+		NumPartitions:            int32(s.config.NumPartitions),
+		RetentionInterval:        s.config.RetentionCheck,
+		CompactionInterval:       s.config.CompactionCheck,
+		CompactionMapBytes:       s.config.CompactionMemory,
+		CompactionBytesPerSecond: s.config.CompactionRate,
+
+		Logger:         s.logger.Named("replication"),
+		OnFailure:      s.storageFailed,
+		OnOpenProgress: s.recovering,
 	})
 	if err != nil {
 		return s.dataDirError(err)
