@@ -13,6 +13,10 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 	d := defaultConfig()
 	return []api.BrokerConfig{
 		{
+			Name: "listeners", Type: metadata.ConfigString, Value: "PLAINTEXT://" + c.KafkaAddr,
+			Set: c.KafkaAddr != d.KafkaAddr, Doc: "Where clients connect (--kafka-addr).",
+		},
+		{
 			Name: "log.dirs", Type: metadata.ConfigString, Value: c.DataDir, Set: c.DataDir != d.DataDir,
 			Doc: "The data directory (--data-dir).",
 		},

@@ -319,3 +319,33 @@ func TestDescribeConfigsIsWhole(t *testing.T) {
 		t.Error("a config that means nothing is shown though it is not set")
 	}
 }
+
+// TestDescribeBroker: every config that tools look for (ecosystem: kafbat, AKHQ, kminion) is there
+// with Kafka's default, read-only, once.
+func TestDescribeBroker(t *testing.T) {
+	b := newBench(t)
+	r := populated(t, 32, 4, [16]byte{}).(*kmsg.DescribeConfigsRequest)
+	b.topic("t", 1)
+	all := b.do(r).(*kmsg.DescribeConfigsResponse).Resources[1]
+	broker := configs(all)
+	if len(broker) != len(all.Configs) {
+		t.Error("a config is listed twice")
+	}
+	for name, want := range map[string]string{
+		"node.id": "7", "broker.id": "7", "advertised.listeners": "PLAINTEXT://broker.test:9092",
+		"default.replication.factor": "1", "auto.create.topics.enable": "true",
+		"delete.topic.enable": "true", "inter.broker.protocol.version": "4.4", "log.retention.ms": "",
+		"log.retention.minutes": "", "log.retention.hours": "168", "log.retention.bytes": "-1",
+		"message.max.bytes": "1048588", "offsets.retention.minutes": "10080", "broker.rack": "",
+		"group.initial.rebalance.delay.ms": "3000", "group.min.session.timeout.ms": "6000",
+		"group.max.session.timeout.ms": "1800000", "transaction.max.timeout.ms": "900000",
+		"compression.type": "producer", "min.insync.replicas": "1", "unclean.leader.election.enable": "false",
+		"log.cleanup.policy": "delete", "log.segment.bytes": "",
+	} {
+		got, ok := broker[name]
+		if !ok || !got.ReadOnly || got.IsSensitive || got.Documentation == nil ||
+			(got.Value == nil) != (want == "") || got.Value != nil && *got.Value != want {
+			t.Errorf("%s: %+v, want %q", name, got, want)
+		}
+	}
+}

@@ -4,21 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronosdb/chronosdb/replication/metadata"
 )
-
-// BrokerConfig is one setting of this server as DescribeConfigs shows it.
-type BrokerConfig struct {
-	Name, Value string
-	Type        metadata.ConfigType
-	// Set says that somebody chose the value; otherwise it is the default.
-	Set bool
-	Doc string
-}
 
 // configTypes translates the types of the metadata's table.
 var configTypes = map[metadata.ConfigType]kmsg.ConfigType{
@@ -170,59 +160,12 @@ func (s *Service) brokerSynonyms(def *metadata.ConfigDef) (out []shownSynonym) {
 	return append(out, defaults...)
 }
 
-// brokerConfigs are what the owner says, with what this package knows itself, by name.
-func (s *Service) brokerConfigs() []shownConfig {
-	node := strconv.Itoa(int(s.o.Replicas.NodeID()))
-	own := []BrokerConfig{
-		{
-			Name: "advertised.listeners", Type: metadata.ConfigString, Set: true,
-			Value: fmt.Sprintf("PLAINTEXT://%s:%d", s.o.AdvertisedHost, s.o.AdvertisedPort),
-		},
-		{
-			Name: "auto.create.topics.enable", Type: metadata.ConfigBoolean,
-			Value: strconv.FormatBool(s.o.AutoCreate), Set: !s.o.AutoCreate,
-		},
-		{Name: "broker.id", Type: metadata.ConfigInt, Value: node, Set: true},
-		{Name: "default.replication.factor", Type: metadata.ConfigInt, Value: "1"},
-		{Name: "delete.topic.enable", Type: metadata.ConfigBoolean, Value: "true"},
-		{Name: "fetch.max.bytes", Type: metadata.ConfigInt, Value: strconv.Itoa(FetchBytesMax)},
-		{Name: "min.insync.replicas", Type: metadata.ConfigInt, Value: "1"},
-		{Name: "node.id", Type: metadata.ConfigInt, Value: node, Set: true},
-		{
-			Name: "socket.request.max.bytes", Type: metadata.ConfigInt,
-			Value: strconv.Itoa(s.o.MaxRequestBytes),
-		},
-	}
-	if max, ok := metadata.LookupConfig(metadata.ConfigMaxMessageBytes); ok {
-		own = append(own, BrokerConfig{
-			Name: "message.max.bytes", Type: max.Type, Value: max.Default, Doc: max.Doc,
-		})
-	}
-	for _, c := range s.o.BrokerConfigs {
-		own = slices.DeleteFunc(own, func(mine BrokerConfig) bool { return mine.Name == c.Name })
-		own = append(own, c)
-	}
-	slices.SortFunc(own, func(a, b BrokerConfig) int { return strings.Compare(a.Name, b.Name) })
-	out := make([]shownConfig, len(own))
-	for i, c := range own {
-		source := kmsg.ConfigSourceDefaultConfig
-		if c.Set {
-			source = kmsg.ConfigSourceStaticBrokerConfig
-		}
-		out[i] = shownConfig{
-			name: c.Name, value: c.Value, doc: c.Doc, kind: c.Type, source: source, readOnly: true,
-			synonyms: []shownSynonym{{c.Name, c.Value, source}},
-		}
-	}
-	return out
-}
-
 // encode makes an entry of a response with what the request asked for.
 func (c *shownConfig) encode(
 	r *kmsg.DescribeConfigsRequest,
 ) kmsg.DescribeConfigsResponseResourceConfig {
 	out := kmsg.NewDescribeConfigsResponseResourceConfig()
-	out.Name, out.Value, out.ReadOnly = c.name, &c.value, c.readOnly
+	out.Name, out.Value, out.ReadOnly = c.name, orNull(c.kind, &c.value), c.readOnly
 	out.Source = c.source
 	out.IsDefault = c.source == kmsg.ConfigSourceDefaultConfig
 	out.ConfigType = configTypes[c.kind]
@@ -233,9 +176,17 @@ func (c *shownConfig) encode(
 		for i := range c.synonyms {
 			from := &c.synonyms[i]
 			to := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
-			to.Name, to.Value, to.Source = from.name, &from.value, from.source
+			to.Name, to.Value, to.Source = from.name, orNull(c.kind, &from.value), from.source
 			out.ConfigSynonyms = append(out.ConfigSynonyms, to)
 		}
 	}
 	return out
+}
+
+// orNull is how a config without a value is answered; only a list may be empty.
+func orNull(kind metadata.ConfigType, value *string) *string {
+	if *value == "" && kind != metadata.ConfigList {
+		return nil
+	}
+	return value
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"path/filepath"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -27,7 +28,8 @@ func (s *Service) describeLogDirs(c *call, r *kmsg.DescribeLogDirsRequest) (Repl
 		out.Version = c.Version
 		found := s.o.Replicas.LogDir(wantedLogs(r))
 		dir := kmsg.NewDescribeLogDirsResponseDir()
-		dir.Dir, dir.TotalBytes, dir.UsableBytes = found.Path, found.TotalBytes, found.UsableBytes
+		dir.Dir = absolute(found.Path)
+		dir.TotalBytes, dir.UsableBytes = found.TotalBytes, found.UsableBytes
 		var offline []kmsg.DescribeLogDirsResponseDir
 		for i := range found.Partitions {
 			p := &found.Partitions[i]
@@ -36,13 +38,21 @@ func (s *Service) describeLogDirs(c *call, r *kmsg.DescribeLogDirsRequest) (Repl
 				continue
 			}
 			own := kmsg.NewDescribeLogDirsResponseDir()
-			own.Dir, own.ErrorCode = p.Path, kerr.KafkaStorageError.Code
+			own.Dir, own.ErrorCode = absolute(p.Path), kerr.KafkaStorageError.Code
 			addPartition(&own, p)
 			offline = append(offline, own)
 		}
 		out.Dirs = append(append(out.Dirs, dir), offline...)
 		return out, nil
 	}), nil
+}
+
+// absolute is a path as tools expect it; the server may have been started with a relative one.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // wantedLogs says which partitions a request asks for.
