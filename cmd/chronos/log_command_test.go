@@ -140,6 +140,16 @@ func mapsEqual(a, b map[string]string) bool {
 	return true
 }
 
+// TestVerifyAfterAKill: what a killed server leaves is no damage, nor is it before it is recovered.
+func TestVerifyAfterAKill(t *testing.T) {
+	dir, r := dumped(t)
+	r.stop(t, syscall.SIGKILL)
+	code, stdout, stderr := run(t, command(t, "log", "verify", "--data-dir", dir))
+	if code != 0 || !strings.Contains(stdout, "damage=0 derived=0") || stderr != "" {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // TestLogCommandsNameDamage flips a bit in files of each kind.
 func TestLogCommandsNameDamage(t *testing.T) {
 	dir, r := dumped(t)
