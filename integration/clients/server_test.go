@@ -97,7 +97,7 @@ func startServer() (*server, error) {
 		}
 	}
 	s.cmd = exec.Command(binary, "serve", "--data-dir", filepath.Join(dir, "data"),
-		"--kafka-addr", s.addr, "--http-addr", s.web)
+		"--kafka-addr", s.addr, "--http-addr", s.web, "--compaction-check-interval", "50ms")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if err := s.cmd.Start(); err != nil {

@@ -267,7 +267,7 @@ func testContext(t *testing.T) context.Context {
 var unsafeTopicByte = regexp.MustCompile(`[^a-zA-Z0-9_-]`)
 
 // createTopic creates the test's topic, with one partition.
-func createTopic(t *testing.T) string {
+func createTopic(t *testing.T, configs ...string) string {
 	t.Helper()
 	topic := unsafeTopicByte.ReplaceAllString(t.Name(), "-")
 	admin, err := sarama.NewClusterAdmin([]string{serverAddr(t)}, saramaConfig())
@@ -275,7 +275,12 @@ func createTopic(t *testing.T) string {
 		t.Fatalf("make an admin client: %v", err)
 	}
 	defer func() { _ = admin.Close() }() // nothing is buffered in it
-	detail := &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}
+	detail := &sarama.TopicDetail{
+		NumPartitions: 1, ReplicationFactor: 1, ConfigEntries: map[string]*string{},
+	}
+	for i := 0; i+1 < len(configs); i += 2 {
+		detail.ConfigEntries[configs[i]] = &configs[i+1]
+	}
 	if err := admin.CreateTopic(topic, detail, false); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
 	}
