@@ -18,8 +18,7 @@ import (
 const (
 	clientBufferedBytes = 64 << 20
 	clientBatchBytes    = 1_000_000
-	// clientRequestBytes bounds a request for many partitions; the server refuses more than
-	// --max-request-bytes.
+	// clientRequestBytes bounds a request for many partitions, so that several are in flight.
 	clientRequestBytes = 16 << 20
 	configSchedules    = "chronos.schedule.enable"
 	configRetention    = "retention.ms"
