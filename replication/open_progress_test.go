@@ -123,3 +123,50 @@ func TestAnOpeningReportsWithinOnePartition(t *testing.T) {
 		t.Errorf("no reports while the one log was read: %+v", reports)
 	}
 }
+
+// TestPartitionsAreOpenedSideBySide opens many partitions, of which one is damaged, with the
+// goroutines of a real node.
+func TestPartitionsAreOpenedSideBySide(t *testing.T) {
+	n := startNode(t)
+	n.manyPartitions(20)
+	topic := n.Image().Topic("many")
+	for i := range int32(20) {
+		p, err := n.Partition(topic.ID, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []rec{{value: "plain"}, {value: "later", delay: at(1 << 30)}} {
+			b := n.batch(-1, -1, r)
+			if _, err := p.Append(t.Context(), b, AppendOptions{Origin: NewOrigin()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	n.idle()
+	damaged := n.partitionDir(topic.ID, 7)
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.fs.Remove(n.fs.PathJoin(damaged, "00000000000000000000.log")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(Options{DataDir: "/data", FS: n.fs, OnFailure: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(20) {
+		p, err := m.Partition(topic.ID, i)
+		if (err != nil) != (i == 7) {
+			t.Errorf("partition %d: %v", i, err)
+		}
+		if err == nil && (p.LogEnd() != 1 || p.stage.Load() == nil) {
+			t.Errorf("partition %d ends at %d", i, p.LogEnd())
+		}
+	}
+	if got := m.Metrics(); got.OfflinePartitions != 1 || got.Pending != 19 {
+		t.Errorf("%d partitions offline, %d records pending; want 1 and 19", got.OfflinePartitions, got.Pending)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
