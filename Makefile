@@ -1,7 +1,7 @@
 # Each target is one line of work; `make` alone lists them. ARGS adds arguments, as in
 # `make run ARGS='--data-dir /tmp/c'`.
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fuzz bench start mutants
+.PHONY: help run build test race lint fuzz bench start mutants soak
 
 help: ; @sed -n 's/^\([a-z]*\): *[a-z]* ## /  make \1	/p' Makefile
 
@@ -31,3 +31,6 @@ start: ## time starts over 20 GB of log in 200 partitions; needs 25 GB of disk
 
 mutants: ## break the server in known ways; for each, a named test must fail
 	go run ./integration/mutants $(ARGS)
+
+soak: ## run the server under mixed load for ten minutes; nothing may grow or be lost
+	go run ./integration/soak $(ARGS)
