@@ -40,7 +40,7 @@ func newBatch(mark uint64, n, valueBytes int, firstMs int64) []byte {
 		for k := len(value); k < valueBytes; k++ {
 			value = append(value, byte(mark*31+uint64(k)*7))
 		}
-		records[i] = kmsg.Record{Value: value}
+		records[i] = kmsg.Record{Key: keyOf(mark + uint64(i)), Value: value}
 	}
 	raw, err := harness.PlainBatch(firstMs, records...).Encode()
 	if err != nil {

@@ -45,6 +45,7 @@ var classes = []class{
 	{"retention", 2, 640, 480, (*world).retain, 0},
 	{"deletion of records", 2, 660, 1140, (*world).deleteRecords, 0},
 	{"truncation", 2, 660, 1670, (*world).truncate, 0},
+	{"compaction", 2, 560, 2700, (*world).compact, 0},
 	{"new epoch", 1, 310, 1280, (*world).newEpoch, 0},
 	{restartClass, 2, 1100, 5500, (*world).restart, 0.2},
 	{killClass, 2, 640, 1400, (*world).kill, 0.2},
@@ -233,7 +234,7 @@ func (w *world) truncate() error {
 			cut = at
 		}
 	}
-	if cut == len(p.batches) {
+	if cut == len(p.batches) || p.batches[cut].base < p.compacted {
 		return nil
 	}
 	to := p.batches[cut].base

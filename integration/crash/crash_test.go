@@ -29,7 +29,7 @@ func defaultSeeds() int {
 	if invariant.Enabled {
 		return 100
 	}
-	return 2000
+	return 1500
 }
 
 // history runs one random history.

@@ -38,7 +38,7 @@ func (b breakage) String() string { return fmt.Sprintf("%v of %v, %d times", b.e
 
 const (
 	// faultHistories is how many histories are broken at each of their operations.
-	faultHistories = 12
+	faultHistories = 8
 	// faultsMin is how many operations a history had broken, on average over some.
 	faultsMin = 200
 )
@@ -103,9 +103,10 @@ func (w *world) breaking(b breakage, nth int) (hit bool, err error) {
 			return true, w.dies(b, err)
 		}
 	}
+	before := w.disk.Stats().Injected
 	err = w.liveLogs()
-	if b.op == vfs.OpOpen && vfs.IsShortage(err) {
-		err = w.liveLogs() // the read itself met the shortage, which is over
+	if err != nil && w.disk.Stats().Injected > before {
+		err = w.liveLogs() // a lookup that made an index anew met the fault itself, which is over
 	}
 	hit = w.disk.Stats().Injected > 0
 	return hit, firstOf(err, w.cutOff())

@@ -12,6 +12,7 @@ type totals struct {
 	seeds    int64
 	dropped  int64            // bytes that power cuts took
 	recycled int64            // new uses of a file of the journal
+	replaced int64            // segments that compaction replaced
 	ops      map[string]int64 // by class
 	points   map[string]int64 // power cuts, by class
 }
@@ -24,6 +25,7 @@ func (t *totals) add(o *totals) {
 	t.seeds += o.seeds
 	t.dropped += o.dropped
 	t.recycled += o.recycled
+	t.replaced += o.replaced
 	for name, n := range o.ops {
 		t.ops[name] += n
 	}
@@ -47,8 +49,8 @@ func (t *totals) String() string {
 	}
 	slices.Sort(names)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d seeds, %d power cuts, %d bytes dropped, %d journal files recycled", t.seeds,
-		t.allPoints(), t.dropped, t.recycled)
+	fmt.Fprintf(&b, "%d seeds, %d power cuts, %d bytes dropped, %d journal files recycled,"+
+		" %d segments compacted", t.seeds, t.allPoints(), t.dropped, t.recycled, t.replaced)
 	for _, name := range names {
 		fmt.Fprintf(&b, "\n%28s: %6d operations, %7d power cuts", name, t.ops[name], t.points[name])
 	}
@@ -74,6 +76,9 @@ func checkMinima(t *testing.T, sum *totals) {
 	if sum.points[recoveryClass] < recoveryPointsMin*sum.seeds/1000 {
 		t.Errorf("%d power cuts within recoveries of %d seeds", sum.points[recoveryClass], sum.seeds)
 	}
+	if sum.replaced < replacedMin*sum.seeds/1000 {
+		t.Errorf("%d segments compacted in %d seeds", sum.replaced, sum.seeds)
+	}
 	if sum.dropped < droppedMin*sum.seeds/1000 || sum.recycled < recycledMin*sum.seeds/1000 {
 		t.Errorf("%d bytes dropped and %d journal files recycled in %d seeds", sum.dropped, sum.recycled, sum.seeds)
 	}
@@ -83,5 +88,6 @@ func checkMinima(t *testing.T, sum *totals) {
 const (
 	recoveryPointsMin = 40_000
 	droppedMin        = 20_000_000
-	recycledMin       = 240
+	recycledMin       = 180
+	replacedMin       = 200
 )

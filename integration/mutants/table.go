@@ -54,6 +54,7 @@ var hunts = []hunt{
 	{mutant.GenerationIgnored, crashExplorer, fewPoints},
 	{mutant.CompactionUnsynced, "log", "TestCompactionCrashedAtEveryOperation"},
 	{mutant.CompactionUnsynced, "log", "TestCompactionModel"},
+	{mutant.CompactionUnsynced, crashExplorer, fewPoints},
 	{mutant.SegmentUnsynced, crashExplorer, fewPoints},
 	{mutant.NoteAheadOfSegment, crashExplorer, fewPoints},
 }
