@@ -19,7 +19,6 @@ type TopicConfig struct {
 	SegmentMs          int64 // a segment is closed when its first record is this old
 	SegmentJitterMs    int64 // up to this much is taken off SegmentMs, at random
 	IndexIntervalBytes int64 // how much log lies between two entries of a segment's index
-	FileDeleteDelayMs  int64 // how long a deleted segment's file stays
 
 	MaxMessageBytes      int64  // largest batch that a producer may send
 	CompressionType      string // "producer" keeps what was sent

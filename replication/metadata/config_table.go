@@ -136,7 +136,6 @@ var fileConfigs = []ConfigDef{
 			"without effect: who reads a segment here holds its file, so that it can go at once.",
 		Synonyms: []BrokerSynonym{{"log.segment.delete.delay.ms", "60000"}},
 		check:    atLeast(0),
-		store:    func(c *TopicConfig, v value) { c.FileDeleteDelayMs = v.num },
 	},
 	{
 		Name: ConfigFlushMessages, Type: ConfigLong, Default: maxLong,
@@ -263,7 +262,7 @@ var moreCleanupConfigs = []ConfigDef{
 	{
 		Name: ConfigPreallocate, Type: ConfigBoolean, Default: "false",
 		Doc: "Whether Kafka reserves the space of a whole segment when it begins one. Accepted " +
-			"without effect.",
+			"without effect: space is reserved in steps, ahead of what is written.",
 		Synonyms: []BrokerSynonym{{"log.preallocate", "false"}},
 	},
 }

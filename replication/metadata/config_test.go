@@ -46,7 +46,7 @@ func TestConfigDefaultsAreKafkas(t *testing.T) {
 	}
 	want := TopicConfig{
 		CleanupDelete: true, RetentionMs: 604800000, RetentionBytes: -1, SegmentMs: 604800000,
-		IndexIntervalBytes: 4096, FileDeleteDelayMs: 60000, MaxMessageBytes: 1048588,
+		IndexIntervalBytes: 4096, MaxMessageBytes: 1048588,
 		CompressionType: "producer", GzipLevel: -1, Lz4Level: 9, ZstdLevel: 3,
 		TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: 3600000, MinInsyncReplicas: 1,
 		DeleteRetentionMs: 86400000, MaxCompactionLagMs: math.MaxInt64, MinCleanableDirtyRatio: 0.5,
