@@ -150,7 +150,9 @@ func TestPartitionsAreOpenedSideBySide(t *testing.T) {
 	if err := n.fs.Remove(n.fs.PathJoin(damaged, "00000000000000000000.log")); err != nil {
 		t.Fatal(err)
 	}
-	m, err := Open(Options{DataDir: "/data", FS: n.fs, OnFailure: func(err error) { t.Error(err) }})
+	m, err := Open(Options{
+		DataDir: "/data", FS: n.fs, Clock: n.clock, OnFailure: func(err error) { t.Error(err) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
