@@ -22,9 +22,14 @@
 //   - A record of an earlier generation is never taken for one of the current: generation, sequence
 //     and position are inside the checksum, and so is the salt, which no client can know.
 //   - Damage is told from a torn tail by what follows it: an intact record behind a bad one means
-//     that the bad one was durable. That is a [CorruptError], and nothing is cut. The very last
-//     record has nothing behind it: if it rots before the next commit or a clean stop, and the
-//     process dies as well, it looks torn.
+//     that the bad one was durable, and so does the header of a file that was begun later. That is
+//     a [CorruptError] with file and byte, and nothing is cut. Each record says how many before it
+//     are needed, so that one that is missing at the very beginning is noticed too, and damage in
+//     those that were released is not held against anybody.
+//   - The very last record has nothing behind it: if it rots before the next commit or a clean
+//     stop, and the process dies as well, it looks torn.
+//   - A failed write or fdatasync is final. A disk that has no room for one more file is not: the
+//     files that there are go on, and one more is tried again when a commit needs it.
 //
 // # What a crash leaves
 //
@@ -32,6 +37,9 @@
 //	header being written one of the two copies is whole, with the old generation or the new one;
 //	                     a new generation is used only after both copies are durable
 //	record being written a torn tail: the scan ends before it
+//	Release              nothing: the file is begun anew later, and its header says what was released
+//	Recovered            files of another size are removed behind a mark, which goes when the first
+//	                     header is durable that says more: sequences never begin anew
 //	Close                the mark of a clean stop is there, and says that no file has to be read
 //
 // FORMAT.md of package log has the bytes.

@@ -14,6 +14,7 @@ type file struct {
 	path string
 	slot uint32
 	log  vfs.LogFile
+	size int64 // when it was opened
 
 	header header
 	pos    int64    // where the next record goes; current file only, owned by Commit
@@ -67,12 +68,24 @@ func (f *file) begin(h header) error {
 			return fmt.Errorf("sync the header of %s: %w", f.path, err)
 		}
 	}
-	f.header, f.pos, f.last = h, firstRecord, 0
 	return nil
+}
+
+// use notes that the file has been begun.
+func (f *file) use(h header) {
+	f.header, f.pos, f.last = h, firstRecord, 0
+}
+
+// usable reports whether the file, once released, can be begun anew.
+func (f *file) usable(o *Options) bool {
+	return f.header.fileBytes == o.FileBytes && f.size == o.FileBytes
 }
 
 // loadHeader reads the header of a file: the newest whole copy. ok is false if there is none.
 func (f *file) loadHeader() (ok bool, err error) {
+	if f.size, err = f.log.Size(); err != nil {
+		return false, fmt.Errorf("size of %s: %w", f.path, err)
+	}
 	block := make([]byte, headerBytes)
 	for i := range int64(headerCopies) {
 		n, err := f.log.ReadAt(block, i*blockBytes)
@@ -80,6 +93,9 @@ func (f *file) loadHeader() (ok bool, err error) {
 			return false, fmt.Errorf("read %s: %w", f.path, err)
 		}
 		h, whole, err := decodeHeader(block[:n])
+		if errors.Is(err, errHeader) {
+			return false, f.corrupt(i*blockBytes, "%w", err)
+		}
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", f.path, err)
 		}

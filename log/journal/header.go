@@ -3,6 +3,7 @@ package journal
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -19,7 +20,7 @@ const (
 
 	headerMagic   uint32 = 0x434a4631 // "CJF1"
 	headerVersion uint32 = 1
-	headerBytes          = 48 // of which the last 4 are the checksum
+	headerBytes          = 56 // of which the last 4 are the checksum
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -30,9 +31,12 @@ type header struct {
 	generation uint64 // of this use; higher than that of every use before it, of any file
 	salt       uint64 // goes into the checksums of the records
 	fileBytes  int64
-	// atLeast is the next sequence when this use began: no record of it has a lower one. Without
-	// it, sequences would begin anew once every file has been used again and holds no record.
+	// atLeast is the next sequence when this use began: no record of it has a lower one, and all
+	// lower ones were durable. Without it, sequences would begin anew once every file has been used
+	// again and holds no record.
 	atLeast Sequence
+	// released is how far records had been released when this use began: what may be missing.
+	released Sequence
 }
 
 // encode fills a block.
@@ -46,28 +50,38 @@ func (h header) encode(block []byte) {
 	be.PutUint64(block[20:], h.salt)
 	be.PutUint64(block[28:], uint64(h.fileBytes))
 	be.PutUint64(block[36:], uint64(h.atLeast))
-	be.PutUint32(block[44:], crc32.Checksum(block[:44], castagnoli))
+	be.PutUint64(block[44:], uint64(h.released))
+	be.PutUint32(block[52:], crc32.Checksum(block[:52], castagnoli))
 }
+
+// errHeader means that a header with a good checksum has nonsense in it. No crash leads there.
+var errHeader = errors.New("malformed header")
 
 // decodeHeader returns the header in a block, if it is intact. A newer version is an error: its
 // records may hold what was acknowledged.
 func decodeHeader(block []byte) (h header, ok bool, err error) {
 	be := binary.BigEndian
 	if len(block) < headerBytes || be.Uint32(block) != headerMagic ||
-		be.Uint32(block[44:]) != crc32.Checksum(block[:44], castagnoli) {
+		be.Uint32(block[52:]) != crc32.Checksum(block[:52], castagnoli) {
 		return header{}, false, nil
 	}
 	if v := be.Uint32(block[4:]); v != headerVersion {
 		return header{}, false, fmt.Errorf("format version %d, this server knows %d; start the newer"+
 			" server", v, headerVersion)
 	}
-	return header{
+	h = header{
 		slot:       be.Uint32(block[8:]),
 		generation: be.Uint64(block[12:]),
 		salt:       be.Uint64(block[20:]),
 		fileBytes:  int64(be.Uint64(block[28:])),
 		atLeast:    Sequence(be.Uint64(block[36:])),
-	}, true, nil
+		released:   Sequence(be.Uint64(block[44:])),
+	}
+	if h.generation == 0 || !fileBytesFit(h.fileBytes) || h.released >= h.atLeast {
+		return header{}, false, fmt.Errorf("%w: generation %d, %d bytes, released up to %d of %d",
+			errHeader, h.generation, h.fileBytes, h.released, h.atLeast)
+	}
+	return h, true, nil
 }
 
 // randomSalt returns a number that nobody can guess.

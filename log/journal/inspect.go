@@ -26,6 +26,10 @@ func Inspect(fs vfs.FS, dir string, fn func(Record) error) (err error) {
 	if err != nil {
 		return err
 	}
+	m, marked, err := o.loadMark()
+	if err != nil {
+		return err
+	}
 	s := scan{visit: func(f *file, h recordHeader, body []byte) error {
 		r := Record{
 			File: f.path, Position: h.position, Bytes: recordBytes(h.bodyBytes),
@@ -61,18 +65,16 @@ func Inspect(fs vfs.FS, dir string, fn func(Record) error) (err error) {
 			return errors.Join(err, raw.Close())
 		}
 		if !whole {
-			pos, found, err := hasRecords(f)
-			err = errors.Join(err, raw.Close())
-			if found {
-				err = errors.Join(f.corrupt(0, "both copies of the header are damaged; there is a"+
-					" record at byte %d", pos), err)
-			}
-			if err != nil {
+			if err := errors.Join(f.checkUnmade(), raw.Close()); err != nil {
 				return err
 			}
 			continue
 		}
 		s.files = append(s.files, f)
+		marked = marked && m.generation >= f.header.generation && m.next >= f.header.atLeast
+	}
+	if marked {
+		s.clean, s.released = true, m.next-1
 	}
 	return s.run()
 }

@@ -3,6 +3,8 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +21,7 @@ type Journal struct {
 	o        Options
 	maker    sync.WaitGroup // of the goroutine that makes files
 	counters counters
+	marked   bool // the mark is there; until Recovered, which alone uses it
 
 	commit struct { // one commit at a time; locked before mu
 		sync.Mutex
@@ -26,7 +29,7 @@ type Journal struct {
 		buf     []byte // aligned
 	}
 
-	mu struct { // short: never held during I/O
+	mu struct { // short: never held during I/O, but by Recovered, when nobody else is about
 		sync.Mutex
 		changed *sync.Cond // told of every change that the maker or a commit may wait for
 
@@ -41,7 +44,7 @@ type Journal struct {
 		released   Sequence
 		generation uint64 // the highest given to a file
 		making     bool   // a file is being made or begun
-		noRoom     bool   // the disk had none for another file; until the next Release
+		noRoom     bool   // there was none for another file; until a Release, or a commit that needs one
 		recovered  bool
 		closed     bool
 		failed     error
@@ -81,14 +84,13 @@ func (j *Journal) Commit(entries []Entry) (Sequence, error) {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, body, j.CommitBytesMax())
 	}
 	size := recordBytes(body)
-	f, sequence, err := j.place(size)
+	f, at, err := j.place(size)
 	if err != nil {
 		return 0, err
 	}
-	p := j.record(f, entries, recordHeader{
-		generation: f.header.generation, sequence: sequence, position: f.pos,
-		bodyBytes: body, entries: len(entries),
-	})
+	sequence := at.sequence
+	at.bodyBytes, at.entries = body, len(entries)
+	p := j.record(f, entries, at)
 	if err := f.log.WriteDirect(p, f.pos); err != nil {
 		return 0, j.fail(fmt.Errorf("write %s at byte %d: %w", f.path, f.pos, err))
 	}
@@ -124,41 +126,28 @@ func (j *Journal) record(f *file, entries []Entry, h recordHeader) []byte {
 	return buf[:size]
 }
 
-// place returns the file that has room for so many bytes, and the sequence of the record. It waits
-// for a file that is being made.
-func (j *Journal) place(size int64) (*file, Sequence, error) {
+// place returns the file that has room for so many bytes, and what the record's header says of it
+// and of the sequence. It waits for a file that is being made.
+func (j *Journal) place(size int64) (*file, recordHeader, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.writableLocked(); err != nil {
-		return nil, 0, err
+		return nil, recordHeader{}, err
 	}
 	if f := j.commit.current; f != nil && f.pos+size <= f.header.fileBytes {
-		return f, j.mu.next, nil
+		return f, j.recordLocked(f), nil
 	}
 	if f := j.commit.current; f != nil {
 		j.commit.current = nil
 		j.mu.full = append(j.mu.full, f)
 		j.freeLocked()
+		j.mu.changed.Broadcast() // It may have become free at once, and the maker waits.
 	}
-	for waited := false; len(j.mu.ready) == 0; waited = true {
-		if err := j.writableLocked(); err != nil {
-			return nil, 0, err
+	if len(j.mu.ready) == 0 {
+		j.counters.waits.Add(1)
+		if err := j.waitLocked(); err != nil {
+			return nil, recordHeader{}, err
 		}
-		if !waited {
-			j.counters.waits.Add(1)
-		}
-		if j.o.Manual {
-			if made, err := j.prepareLocked(); err != nil {
-				return nil, 0, err
-			} else if made {
-				continue
-			}
-		}
-		if !j.mu.making && !j.canPrepareLocked() {
-			j.wantLocked()
-			return nil, 0, fmt.Errorf("%w: %d files", ErrFull, len(j.mu.files))
-		}
-		j.mu.changed.Wait()
 	}
 	f := j.mu.ready[0]
 	j.mu.ready = j.mu.ready[1:]
@@ -167,7 +156,40 @@ func (j *Journal) place(size int64) (*file, Sequence, error) {
 		j.wantLocked()
 	}
 	j.mu.changed.Broadcast()
-	return f, j.mu.next, nil
+	return f, j.recordLocked(f), nil
+}
+
+// recordLocked is the beginning of the header of the next record, which goes to f.
+func (j *Journal) recordLocked(f *file) recordHeader {
+	unreleased := min(uint64(j.mu.next-1-j.mu.released), math.MaxUint32)
+	return recordHeader{
+		generation: f.header.generation, sequence: j.mu.next, position: f.pos,
+		unreleased: uint32(unreleased),
+	}
+}
+
+// waitLocked waits until a file is ready. What had run out may be there again: each commit that
+// needs a file has it tried once more.
+func (j *Journal) waitLocked() error {
+	for tried := false; len(j.mu.ready) == 0; {
+		if err := j.writableLocked(); err != nil {
+			return err
+		}
+		if !j.mu.making && j.mu.noRoom && !tried {
+			tried, j.mu.noRoom = true, false
+			j.mu.changed.Broadcast()
+		}
+		if !j.mu.making && !j.canPrepareLocked() {
+			j.wantLocked()
+			return fmt.Errorf("%w: %d files", ErrFull, len(j.mu.files))
+		}
+		if !j.o.Manual {
+			j.mu.changed.Wait()
+		} else if _, err := j.prepareLocked(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wantLocked tells the owner that files are getting short.
@@ -260,26 +282,22 @@ func (j *Journal) Close() error {
 		return fmt.Errorf("%s: %w", j.o.Dir, ErrClosed)
 	}
 	j.mu.closed = true
-	clean := j.mu.recovered && j.mu.failed == nil && j.mu.released+1 == j.mu.next
-	m := mark{next: j.mu.next, generation: j.mu.generation}
 	j.mu.changed.Broadcast()
 	j.mu.Unlock()
 	j.maker.Wait()
 	j.commit.Lock() // a commit that is under way ends first
 	defer j.commit.Unlock()
+	j.mu.Lock()
+	clean := j.mu.recovered && j.mu.failed == nil && j.mu.released+1 == j.mu.next
+	m := mark{next: j.mu.next, generation: j.mu.generation}
+	files := slices.Clone(j.mu.files)
+	j.mu.Unlock()
+	// Without a failure, since the record of one that failed may be there to be replayed.
 	var err error
-	if clean && j.Next() == m.next {
+	if clean {
 		err = j.o.storeMark(m)
 	}
-	return errors.Join(err, j.closeFiles())
-}
-
-func (j *Journal) closeFiles() error {
-	var errs []error
-	for _, f := range j.mu.files {
-		errs = append(errs, f.log.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(err, closeAll(files))
 }
 
 // counters are the journal's figures.

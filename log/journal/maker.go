@@ -29,12 +29,12 @@ func (j *Journal) makeFiles() {
 
 // canPrepareLocked reports whether there is a file to begin, or room to make one.
 func (j *Journal) canPrepareLocked() bool {
-	return len(j.mu.free) > 0 || len(j.mu.files) < j.o.FilesMax && !j.mu.noRoom
+	return !j.mu.noRoom && (len(j.mu.free) > 0 || len(j.mu.files) < j.o.FilesMax)
 }
 
 // prepareLocked begins a free file anew, or makes one. It releases mu meanwhile, and reports
-// whether there is one more that is ready. A full disk is an error only as long as there is no
-// file at all.
+// whether there is one more that is ready. Want of space is an error only as long as there is no
+// file at all: else noRoom says it.
 func (j *Journal) prepareLocked() (bool, error) {
 	if !j.canPrepareLocked() || j.mu.making {
 		return false, nil
@@ -42,42 +42,40 @@ func (j *Journal) prepareLocked() (bool, error) {
 	var f *file
 	if len(j.mu.free) > 0 {
 		f = j.mu.free[0]
-		j.mu.free = j.mu.free[1:]
 	}
-	extra := len(j.mu.files) > j.o.FilesMax
 	j.mu.generation++
 	h := header{
 		generation: j.mu.generation, salt: j.o.Salt(), fileBytes: j.o.FileBytes, atLeast: j.mu.next,
+		released: j.mu.released,
 	}
 	slot := j.freeSlotLocked()
 	j.mu.making = true
 	j.mu.Unlock()
-	made, err := j.prepare(f, h, slot, extra)
+	made, h, err := j.prepare(f, h, slot)
 	j.mu.Lock()
 	j.mu.making = false
 	defer j.mu.changed.Broadcast()
-	if f != nil && made != f {
-		j.forgetLocked(f)
-	}
 	switch {
-	case err == nil && made != nil:
-		if made != f {
+	case err == nil:
+		made.use(h)
+		if f == nil {
 			j.mu.files = append(j.mu.files, made)
+		} else {
+			j.mu.free = j.mu.free[1:] // What became free meanwhile stands behind it.
 		}
 		j.mu.ready = append(j.mu.ready, made)
 		return true, nil
-	case err == nil:
-		return j.prepareLocked() // One that was of no use has gone.
-	case vfs.IsShortage(err) && f == nil:
+	case vfs.IsShortage(err) && (f == nil || !vfs.IsNoSpace(err)):
 		j.mu.noRoom = true
 		if len(j.mu.files) == 0 {
 			return false, fmt.Errorf("%w: %d bytes are needed: %w", ErrNoSpace, j.o.FileBytes, err)
 		}
-		j.o.Logger.Warn("the commit journal does not grow: the disk is full", zap.Error(err))
+		j.o.Logger.Warn("the commit journal cannot begin a file: something has run out",
+			zap.Error(err))
 		return false, nil
 	default:
-		// Also a disk that has no room to overwrite what is there: a file left with its old records,
-		// while those behind it are used again, would look like a gap.
+		// Also a disk that has no room to overwrite what is there: the write that failed may have
+		// torn one copy of the header, and the next one could tear the other.
 		return false, j.failLocked(err)
 	}
 }
@@ -95,48 +93,30 @@ func (j *Journal) freeSlotLocked() uint32 {
 	return slot
 }
 
-func (j *Journal) forgetLocked(f *file) {
-	for i, other := range j.mu.files {
-		if other == f {
-			j.mu.files = append(j.mu.files[:i], j.mu.files[i+1:]...)
-			return
-		}
-	}
-}
-
-// prepare begins a new use of f, or of a new file if f is nil. A file of another size than the
-// options now say, or beyond their number, is removed; then it returns nil.
-func (j *Journal) prepare(f *file, h header, slot uint32, extra bool) (*file, error) {
+// prepare begins a new use of f, or of a new file if f is nil.
+func (j *Journal) prepare(f *file, h header, slot uint32) (*file, header, error) {
 	if f == nil {
-		return j.makeFile(h, slot)
-	}
-	if f.header.fileBytes != h.fileBytes || extra {
-		if err := f.log.Close(); err != nil {
-			return nil, err
-		}
-		if err := j.o.FS.Remove(f.path); err != nil {
-			return nil, err
-		}
-		return nil, j.o.FS.SyncDir(j.o.Dir)
+		h.slot = slot
+		f, err := j.makeFile(h)
+		return f, h, err
 	}
 	h.slot = f.slot
 	if err := f.begin(h); err != nil {
-		return f, err
+		return nil, h, err
 	}
 	j.counters.recycled.Add(1)
-	return f, nil
+	return f, h, nil
 }
 
 // makeFile makes a file of zeros with a header, and its name durable. A crash before it returns
 // leaves a file that the next Open removes, or one that is as good as any.
-func (j *Journal) makeFile(h header, slot uint32) (*file, error) {
+func (j *Journal) makeFile(h header) (*file, error) {
 	fs := j.o.FS
-	f := &file{path: fs.PathJoin(j.o.Dir, fileName(slot)), slot: slot}
+	f := &file{path: fs.PathJoin(j.o.Dir, fileName(h.slot)), slot: h.slot, size: h.fileBytes}
 	var err error
 	if f.log, err = fs.OpenLog(f.path); err != nil {
 		return nil, err
 	}
-	h.slot = slot
 	if err = f.fill(h.fileBytes); err == nil {
 		err = f.begin(h)
 	}

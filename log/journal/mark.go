@@ -1,8 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 )
 
@@ -16,7 +18,17 @@ type mark struct {
 	generation uint64 // the highest so far
 }
 
-const markFormat = "chronos journal 1, next sequence %d, generation %d\n"
+const (
+	markFormat    = "chronos journal 1, next sequence %d, generation %d\n"
+	markSumFormat = "crc32c %08x\n"
+)
+
+// encode returns the content of the file. Its checksum matters: a wrong number that can be read
+// would let sequences be given a second time.
+func (m mark) encode() []byte {
+	p := fmt.Appendf(nil, markFormat, m.next, m.generation)
+	return fmt.Appendf(p, markSumFormat, crc32.Checksum(p, castagnoli))
+}
 
 // loadMark returns the mark, if there is one that can be read. Without it, the files are read,
 // which finds the same.
@@ -30,13 +42,12 @@ func (o *Options) loadMark() (mark, bool, error) {
 	}
 	var m mark
 	_, err = fmt.Sscanf(string(p), markFormat, &m.next, &m.generation)
-	ok := err == nil && m.next > 0 && fmt.Sprintf(markFormat, m.next, m.generation) == string(p)
+	ok := err == nil && m.next > 0 && bytes.Equal(p, m.encode())
 	return m, ok, nil
 }
 
 func (o *Options) storeMark(m mark) error {
-	return o.FS.WriteFileAtomic(o.FS.PathJoin(o.Dir, markName),
-		fmt.Appendf(nil, markFormat, m.next, m.generation))
+	return o.FS.WriteFileAtomic(o.FS.PathJoin(o.Dir, markName), m.encode())
 }
 
 // removeMark takes the mark away for good, before anything is written that it would hide.

@@ -3,9 +3,12 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // dirPerm is the mode of the journal's folder, as for those of the logs.
@@ -25,12 +28,13 @@ func Open(o Options) (*Journal, error) {
 	j.mu.index = map[string][]ref{}
 	j.mu.next = 1
 	if err := j.open(); err != nil {
-		return nil, fmt.Errorf("open commit journal %s: %w", o.Dir, errors.Join(err, j.closeFiles()))
+		err = errors.Join(err, closeAll(j.mu.files))
+		return nil, fmt.Errorf("open commit journal %s: %w", o.Dir, err)
 	}
 	return j, nil
 }
 
-func (j *Journal) open() error {
+func (j *Journal) open() (err error) {
 	fs := j.o.FS
 	if err := fs.MkdirAll(j.o.Dir, dirPerm); err != nil {
 		return err
@@ -38,9 +42,10 @@ func (j *Journal) open() error {
 	if err := fs.SyncDir(fs.PathDir(j.o.Dir)); err != nil {
 		return err
 	}
-	used, err := openFiles(&j.o)
+	used, unmade, err := openFiles(&j.o)
 	sortByUse(used)
 	j.mu.files = used
+	defer func() { err = errors.Join(err, closeAll(unmade)) }()
 	if err != nil {
 		return err
 	}
@@ -52,24 +57,34 @@ func (j *Journal) open() error {
 	if err != nil {
 		return err
 	}
-	if marked && m.generation >= j.mu.generation {
-		j.mu.next, j.mu.generation = m.next, m.generation
-		return nil
+	if marked && m.generation >= j.mu.generation && m.next >= j.mu.next {
+		j.mu.next, j.mu.generation, j.marked = m.next, m.generation, true
+	} else {
+		s := scan{files: used, visit: j.indexRecord}
+		if err := s.run(); err != nil {
+			return err
+		}
+		j.mu.next = max(j.mu.next, s.next)
+		if err := s.redo(); err != nil {
+			return err
+		}
 	}
-	s := scan{files: used, visit: j.indexRecord}
-	if err := s.run(); err != nil {
-		return err
+	for _, f := range unmade {
+		j.o.Logger.Info("removing a file of the commit journal that was not made whole",
+			zap.String("file", f.path))
+		if err := fs.Remove(f.path); err != nil {
+			return err
+		}
 	}
-	j.mu.next = max(j.mu.next, s.next)
-	return s.redo()
+	return nil
 }
 
-// openFiles opens every file that has been used. One that was not made whole is removed: it holds
+// openFiles opens every file that has been used, and those that were not made whole: they hold
 // nothing.
-func openFiles(o *Options) (used []*file, err error) {
+func openFiles(o *Options) (used, unmade []*file, err error) {
 	names, err := o.FS.List(o.Dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range names {
 		slot, ok := parseFileName(name)
@@ -78,37 +93,39 @@ func openFiles(o *Options) (used []*file, err error) {
 		}
 		f := &file{path: o.FS.PathJoin(o.Dir, name), slot: slot}
 		if f.log, err = o.FS.OpenLog(f.path); err != nil {
-			return used, err
+			return used, unmade, err
 		}
 		if ok, err = f.loadHeader(); err == nil && !ok {
-			err = dropUnmade(o, f)
-		}
-		if err != nil {
-			return used, errors.Join(err, f.log.Close())
+			err = f.checkUnmade()
 		}
 		if ok {
 			used = append(used, f)
+		} else {
+			unmade = append(unmade, f)
+		}
+		if err != nil {
+			return used, unmade, err
 		}
 	}
-	return used, nil
+	return used, unmade, nil
 }
 
-// dropUnmade removes a file without a header. A crash while it was made leads here, before it had
-// a record.
-func dropUnmade(o *Options, f *file) error {
+// checkUnmade makes sure that a file without a header holds nothing. A crash while it was made
+// leads here, before it had a record.
+func (f *file) checkUnmade() error {
 	pos, found, err := hasRecords(f)
-	if err != nil {
-		return err
-	}
 	if found {
 		return f.corrupt(0, "both copies of the header are damaged; there is a record at byte %d", pos)
 	}
-	o.Logger.Info("removing a file of the commit journal that was not made whole",
-		zap.String("file", f.path))
-	if err := f.log.Close(); err != nil {
-		return err
+	return err
+}
+
+func closeAll(files []*file) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.log.Close())
 	}
-	return o.FS.Remove(f.path)
+	return errors.Join(errs...)
 }
 
 // indexRecord notes where the entries of a record lie.
@@ -122,21 +139,38 @@ func (j *Journal) indexRecord(f *file, h recordHeader, body []byte) error {
 
 // Recovered says that everything that Replay had to tell is durable elsewhere, or of no use. The
 // files may be used again from now on, and Commit works. With ErrNoSpace there is no room for a
-// first file.
+// first file, and it may be called again; every other error is final.
 func (j *Journal) Recovered() error {
-	if err := j.o.removeMark(); err != nil {
-		return fmt.Errorf("commit journal %s: %w", j.o.Dir, err)
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.mu.closed {
+		return fmt.Errorf("%s: %w", j.o.Dir, ErrClosed)
+	}
+	if j.mu.failed != nil {
+		return j.mu.failed
+	}
 	if j.mu.recovered {
 		return nil
 	}
 	j.mu.index = nil
 	j.mu.released = j.mu.next - 1
-	j.mu.free = append(j.mu.free, j.mu.files...)
-	if _, err := j.prepareLocked(); err != nil {
+	if err := j.prune(); err != nil {
+		if vfs.IsShortage(err) {
+			return fmt.Errorf("%w: %w", ErrNoSpace, err)
+		}
+		return j.failLocked(err)
+	}
+	j.mu.noRoom = false
+	j.mu.free = slices.Clone(j.mu.files)
+	if made, err := j.prepareLocked(); err != nil {
 		return err
+	} else if !made {
+		return fmt.Errorf("commit journal %s: %w: no file can be begun", j.o.Dir, ErrNoSpace)
+	}
+	// The mark goes when a header says more than it does, and before there is a record that it would
+	// hide.
+	if err := j.o.removeMark(); err != nil {
+		return j.failLocked(err)
 	}
 	j.mu.recovered = true
 	if !j.o.Manual {
@@ -144,4 +178,39 @@ func (j *Journal) Recovered() error {
 		j.maker.Go(j.makeFiles)
 	}
 	return nil
+}
+
+// prune removes the files of another size than the options say, and those beyond their number,
+// oldest first. Everything is released, and a mark says so before one goes: else records would seem
+// lost, and with the last file the sequence that comes next would be. Nobody else is about yet.
+func (j *Journal) prune() error {
+	spare := len(j.mu.files) - j.o.FilesMax
+	unfit := func(i int) bool { return i < spare || !j.mu.files[i].usable(&j.o) }
+	for i := 0; ; i++ {
+		if i == len(j.mu.files) {
+			return nil
+		}
+		if unfit(i) {
+			break
+		}
+	}
+	if !j.marked {
+		if err := j.o.storeMark(mark{next: j.mu.next, generation: j.mu.generation}); err != nil {
+			return err
+		}
+		j.marked = true
+	}
+	for i := 0; i < len(j.mu.files); {
+		if !unfit(i) {
+			i++
+			continue
+		}
+		f := j.mu.files[i]
+		j.mu.files = slices.Delete(j.mu.files, i, i+1)
+		spare--
+		if err := errors.Join(f.log.Close(), j.o.FS.Remove(f.path)); err != nil {
+			return err
+		}
+	}
+	return j.o.FS.SyncDir(j.o.Dir)
 }

@@ -62,7 +62,7 @@ func (o *Options) Validate() error {
 	if o.FS == nil || o.Dir == "" {
 		return fmt.Errorf("journal: Options.FS and Options.Dir must be set")
 	}
-	if o.FileBytes < fileBytesMin || o.FileBytes > fileBytesMax || o.FileBytes%blockBytes != 0 {
+	if !fileBytesFit(o.FileBytes) {
 		return fmt.Errorf("journal: FileBytes is %d; use a multiple of %d from %d to %d, or 0 for the"+
 			" default", o.FileBytes, blockBytes, fileBytesMin, fileBytesMax)
 	}
@@ -71,4 +71,9 @@ func (o *Options) Validate() error {
 			filesMin, filesMax)
 	}
 	return nil
+}
+
+// fileBytesFit reports whether a file may have so many bytes.
+func fileBytesFit(n int64) bool {
+	return n >= fileBytesMin && n <= fileBytesMax && n%blockBytes == 0
 }

@@ -27,6 +27,9 @@ type recordHeader struct {
 	position   int64 // in the file
 	bodyBytes  int   // of the entries
 	entries    int
+	// unreleased counts the records before this one that were not released when it was written.
+	// They must be there, as must this one: what is missing before them is of no use.
+	unreleased uint32
 	crc        uint32
 }
 
@@ -40,7 +43,7 @@ func putRecordHeader(p []byte, h recordHeader, salt uint64) {
 	be.PutUint32(p[24:], uint32(h.position/blockBytes))
 	be.PutUint32(p[28:], uint32(h.bodyBytes))
 	be.PutUint32(p[32:], uint32(h.entries))
-	be.PutUint32(p[36:], 0)
+	be.PutUint32(p[36:], h.unreleased)
 	be.PutUint32(p[4:], recordCRC(p[:recordHeaderBytes+h.bodyBytes], salt))
 }
 
@@ -69,10 +72,12 @@ func decodeRecordHeader(p []byte, f header, position int64) (recordHeader, bool)
 		position:   int64(be.Uint32(p[24:])) * blockBytes,
 		bodyBytes:  int(be.Uint32(p[28:])),
 		entries:    int(be.Uint32(p[32:])),
+		unreleased: be.Uint32(p[36:]),
 	}
 	ours := h.generation == f.generation || mutant.On(mutant.GenerationIgnored)
 	fits := h.bodyBytes <= RecordBytesMax && position+recordBytes(h.bodyBytes) <= f.fileBytes
-	return h, ours && h.position == position && h.sequence > 0 && fits &&
+	counts := h.sequence > 0 && uint64(h.unreleased) < uint64(h.sequence)
+	return h, ours && h.position == position && counts && fits &&
 		h.entries > 0 && h.entries <= h.bodyBytes/entryHeaderBytes
 }
 

@@ -73,9 +73,10 @@ func (s *scan) readEntry(r ref, h recordHeader) (Entry, error) {
 		if err == nil {
 			return e, nil
 		}
-		if need == left {
+		span := min(left, entrySpan(p))
+		if span <= need {
 			return Entry{}, r.file.corrupt(pos, "commit record %d: %w", h.sequence, err)
 		}
-		need = min(left, entrySpan(p))
+		need = span
 	}
 }

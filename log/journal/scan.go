@@ -27,38 +27,115 @@ type scan struct {
 
 	newest recordHeader // of the newest record
 	holder *file        // that holds it; nil if there is none
+
+	clean bool // the mark says that nothing in the files is of use
+	// released is how far records may be missing: the most that a header or a record says.
+	released Sequence
+	// atLeast is the highest that a header says: all records below were durable once.
+	atLeast Sequence
+	end     place // behind the newest record
+	empty   *file // the first one behind it without any record
+	gaps    []gap // bounded by the records that there are
 }
 
-// run reads every record, oldest first.
+// place is a byte of a file.
+type place struct {
+	file *file
+	pos  int64
+}
+
+// gap tells of records that are missing before one that is intact.
+type gap struct {
+	upTo Sequence
+	err  error
+}
+
+// run reads every record, oldest first, and makes sure that what is missing is no loss.
 func (s *scan) run() error {
 	sortByUse(s.files)
+	for _, f := range s.files {
+		s.released = max(s.released, f.header.released)
+		s.atLeast = max(s.atLeast, f.header.atLeast)
+	}
 	for _, f := range s.files {
 		if err := s.scanFile(f); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.judge()
 }
 
-// scanFile reads the records of one file and makes sure that what ends them is not damage.
+// scanFile reads the records of one file. Behind one that is damaged it goes on at the next intact
+// one.
 func (s *scan) scanFile(f *file) error {
+	if s.end.file == nil {
+		s.end = place{f, firstRecord}
+	}
 	pos := int64(firstRecord)
-	for {
+	for pos+recordHeaderBytes <= f.header.fileBytes {
 		h, body, ok, err := s.read(f, pos)
 		if err != nil {
 			return err
 		}
-		if !ok || s.next != 0 && h.sequence != s.next {
-			break
+		if !ok {
+			pos += blockBytes
+			continue
 		}
+		if h.sequence < s.next {
+			return f.corrupt(pos, "commit record %d follows record %d", h.sequence, s.next-1)
+		}
+		s.noteGap(f, h)
 		if err := s.visit(f, h, body); err != nil {
 			return err
 		}
+		s.released = max(s.released, h.sequence-1-Sequence(h.unreleased))
 		f.last, s.next = h.sequence, h.sequence+1
 		s.newest, s.holder = h, f
 		pos += recordBytes(h.bodyBytes)
+		s.end, s.empty = place{f, pos}, nil
 	}
-	return s.checkEnd(f, pos)
+	if s.end.file != f && s.empty == nil {
+		s.empty = f
+	}
+	return nil
+}
+
+// noteGap remembers what is missing before a record.
+func (s *scan) noteGap(f *file, h recordHeader) {
+	if h.sequence == max(s.next, 1) {
+		return
+	}
+	at := s.end
+	switch {
+	case s.empty != nil:
+		at = place{s.empty, firstRecord} // It was alone in its file.
+	case at.file != f && h.position > firstRecord:
+		at = place{f, firstRecord} // It began this file.
+	}
+	s.gaps = append(s.gaps, gap{h.sequence - 1, at.file.corrupt(at.pos, "a commit record before %d"+
+		" is missing or damaged; record %d is intact at byte %d of %s", h.sequence, h.sequence,
+		h.position, f.path)})
+}
+
+// judge tells damage from what may be missing: released records, and the one whose commit was under
+// way, which has nothing behind it.
+func (s *scan) judge() error {
+	for _, g := range s.gaps {
+		if g.upTo > s.released {
+			return g.err
+		}
+	}
+	if durable := s.atLeast; durable > max(s.next, s.released+1) {
+		return s.end.file.corrupt(s.end.pos, "commit record %d is missing or damaged; it was durable"+
+			" when a later file was begun", durable-1)
+	}
+	// A file that is too short may have lost its last records, which nothing follows.
+	for _, f := range s.files {
+		if f.size < f.header.fileBytes && !s.clean {
+			return f.corrupt(f.size, "the file ends here, it had %d bytes", f.header.fileBytes)
+		}
+	}
+	return nil
 }
 
 // redo makes the newest record durable again. Its commit may have died before its fdatasync, or
@@ -71,6 +148,10 @@ func (s *scan) redo() error {
 	p := vfs.AlignedBuffer(int(recordBytes(s.newest.bodyBytes)))
 	if err := readAgain(s.holder, p, s.newest.position); err != nil {
 		return err
+	}
+	whole := p[:recordHeaderBytes+s.newest.bodyBytes]
+	if recordCRC(whole, s.holder.header.salt) != s.newest.crc {
+		return s.holder.corrupt(s.newest.position, "the record has changed since it was read first")
 	}
 	if err := s.holder.log.WriteDirect(p, s.newest.position); err != nil {
 		return fmt.Errorf("write %s again: %w", s.holder.path, err)
@@ -87,22 +168,6 @@ func sortByUse(files []*file) {
 	slices.SortFunc(files, func(a, b *file) int {
 		return cmp.Compare(a.header.generation, b.header.generation)
 	})
-}
-
-// checkEnd tells a torn tail from damage: behind a record that was torn nothing was written. What
-// begins a file is no torn tail either if its sequence says that one before it is missing.
-func (s *scan) checkEnd(f *file, end int64) error {
-	for pos := end; pos+recordHeaderBytes <= f.header.fileBytes; pos += blockBytes {
-		h, _, ok, err := s.read(f, pos)
-		if err != nil {
-			return err
-		}
-		if ok {
-			return f.corrupt(end, "commit record %d is missing or damaged; record %d at byte %d is"+
-				" intact", s.next, h.sequence, pos)
-		}
-	}
-	return nil
 }
 
 // read reads the record at a position. ok is false if there is none of this use of the file. The
