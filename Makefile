@@ -1,7 +1,7 @@
 # Each target is one line of work; `make` alone lists them. ARGS adds arguments, as in
 # `make run ARGS='--data-dir /tmp/c'`.
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fuzz bench start mutants soak
+.PHONY: help run build test race lint fuzz bench start mutants soak compact
 
 help: ; @sed -n 's/^\([a-z]*\): *[a-z]* ## /  make \1	/p' Makefile
 
@@ -28,6 +28,9 @@ bench: ## measure speed and memory, and print a table
 
 start: ## time starts over 20 GB of log in 200 partitions; needs 25 GB of disk
 	go test ./integration -count=1 -timeout 30m -v -run TestStartServes -start.mib 20480 $(ARGS)
+
+compact: ## compact 2 GB of log with a bound on the heap; needs 5 GB of disk
+	go test ./log -count=1 -timeout 30m -v -run TestCompactionOfALargeLog -compact.large 2048 $(ARGS)
 
 mutants: ## break the server in known ways; for each, a named test must fail
 	go run ./integration/mutants $(ARGS)

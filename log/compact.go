@@ -60,6 +60,8 @@ type compactor struct {
 	keys    *compaction.OffsetMap
 	filter  *compaction.Filter
 	changes int64 // truncations when the pass began
+
+	readBuf, writeBuf []byte // kept from segment to segment
 }
 
 // Compact keeps of each key below To the last record, as Kafka's cleaner does. Records keep their

@@ -49,11 +49,12 @@ func (c *compactor) compactGroup(g group) error {
 // fill passes all batches of the group through the filter.
 func (c *compactor) fill(w *cleanedSegment, g group) error {
 	for _, s := range g.segments {
-		sc := &scanner{seg: s, size: s.size.Load()}
+		sc := &scanner{seg: s, size: s.size.Load(), buf: c.readBuf}
 		for next := s.base; ; {
 			at := sc.pos
 			b, err := sc.next()
 			if errors.Is(err, io.EOF) {
+				c.readBuf = sc.buf
 				break
 			}
 			if err == nil {
@@ -121,7 +122,7 @@ type cleanedSegment struct {
 
 func newCleanedSegment(c *compactor, base Offset) (*cleanedSegment, error) {
 	fs := c.l.o.FS
-	w := &cleanedSegment{c: c, seg: newSegment(fs, c.l.dir, base)}
+	w := &cleanedSegment{c: c, seg: newSegment(fs, c.l.dir, base), buf: c.writeBuf[:0]}
 	for _, path := range w.paths() {
 		*path += cleanedSuffix
 		// What an earlier pass could not remove.
@@ -198,6 +199,7 @@ func (w *cleanedSegment) finish(end Offset) error {
 	if err := w.write(); err != nil {
 		return err
 	}
+	w.c.writeBuf = w.buf
 	if err := w.sync(); err != nil {
 		return err
 	}
