@@ -92,6 +92,8 @@ type compactModel struct {
 	crashed *vfs.Crash
 	totals  compactionTotals
 
+	node *compactNode // the commit journal's world, in half of the histories
+
 	records  []compactRecord // by offset, without gaps
 	pending  []compactRecord // of an append that a crash has interrupted
 	tried    Offset          // compactions have looked at what is below
@@ -121,6 +123,9 @@ func runCompaction(t *testing.T, seed uint64) compactionTotals {
 			t.Logf("history of seed %d:\n%s", seed, strings.Join(m.ops, "\n"))
 		}
 	}()
+	if rng.IntN(2) == 0 {
+		m.node = &compactNode{fileBytes: alignUp(int64(16<<10 + rng.IntN(100<<10)))}
+	}
 	m.open()
 	for range 30 + rng.IntN(60) {
 		if t.Failed() {
@@ -129,7 +134,7 @@ func runCompaction(t *testing.T, seed uint64) compactionTotals {
 		m.step()
 	}
 	m.note("close")
-	if err := m.log.Close(); err != nil {
+	if err := m.close(); err != nil {
 		m.fail("close: %v", err)
 		return m.totals
 	}
@@ -158,9 +163,8 @@ func (m *compactModel) step() {
 	case k < 40:
 		m.append()
 	case k < 46:
-		_, err := m.log.Flush()
 		m.note("flush")
-		if !m.failed("flush", err) {
+		if !m.failed("flush", m.flush()) {
 			m.acked = m.end()
 		}
 	case k < 56:
@@ -411,7 +415,7 @@ func (m *compactModel) lose(end Offset) {
 
 func (m *compactModel) reopen() {
 	m.note("close and open")
-	if m.failed("close", m.log.Close()) {
+	if m.failed("close", m.close()) {
 		return
 	}
 	m.acked = m.end()
@@ -461,8 +465,14 @@ func (m *compactModel) open() {
 		m.armCrash()
 	}
 	m.o.FS = m.faulty
+	if m.node != nil && m.failed("open journal", m.node.open(m)) {
+		return
+	}
 	l, err := Open(testDir, m.o)
 	if m.failed("open", err) {
+		return
+	}
+	if m.node != nil && m.failed("join", m.node.join(m, l)) {
 		return
 	}
 	m.log = l
