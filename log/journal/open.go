@@ -49,6 +49,10 @@ func (j *Journal) open() (err error) {
 	if err != nil {
 		return err
 	}
+	// A process that was killed may have made a file and not synced its name.
+	if err := fs.SyncDir(j.o.Dir); err != nil {
+		return err
+	}
 	for _, f := range used {
 		j.mu.generation = max(j.mu.generation, f.header.generation)
 		j.mu.next = max(j.mu.next, f.header.atLeast)
