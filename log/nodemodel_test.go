@@ -66,7 +66,8 @@ type nodeModel struct {
 	seed uint64
 	ops  []string
 
-	fs        *vfs.Crash
+	disk      *vfs.Crash
+	fs        *vfs.Faulty // over the disk; a kill makes it refuse everything
 	journal   *journal.Journal
 	buffers   *Buffers
 	c         *Committer
@@ -77,12 +78,16 @@ type nodeModel struct {
 	fileBytes int64 // of the journal
 	segment   int64
 	crashed   *vfs.Crash // set when OnSync has cut the power
+	killed    bool       // set when the process has died
 }
+
+// errKilled is what every file operation of a process returns that should be dead.
+var errKilled = errors.New("killed")
 
 func runNode(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	m := &nodeModel{
-		t: t, rng: rng, seed: seed, fs: vfs.NewCrash(seed),
+		t: t, rng: rng, seed: seed, disk: vfs.NewCrash(seed),
 		sizes: []int{50, 500, 20_000}[rng.IntN(3)], segment: int64(2000 + rng.IntN(100_000)),
 	}
 	m.fileBytes = alignUp(int64(16<<10 + rng.IntN(200<<10)))
@@ -98,10 +103,11 @@ func runNode(t *testing.T, seed uint64) {
 			t.Logf("history of seed %d:\n%s", seed, strings.Join(m.ops, "\n"))
 		}
 	}()
-	if err := makeDir(m.fs, "/data"); err != nil {
+	if err := makeDir(m.disk, "/data"); err != nil {
 		t.Fatal(err)
 	}
 	m.open()
+	m.live()
 	for range 20 + rng.IntN(60) {
 		if t.Failed() {
 			return
@@ -109,6 +115,7 @@ func runNode(t *testing.T, seed uint64) {
 		m.step()
 	}
 	m.reopen()
+	m.live()
 }
 
 func (m *nodeModel) fail(format string, args ...any) {
@@ -125,15 +132,19 @@ func (m *nodeModel) failed(what string, err error) bool {
 	if err == nil {
 		return false
 	}
-	if m.crashed == nil || !errors.Is(err, vfs.ErrCrashed) {
+	m.killed = m.killed || errors.Is(err, errKilled)
+	if (m.crashed == nil || !errors.Is(err, vfs.ErrCrashed)) && !m.killed {
 		m.fail("%s: %v", what, err)
 	}
 	return true
 }
 
 func (m *nodeModel) step() {
-	if m.rng.IntN(10) == 0 {
+	switch m.rng.IntN(16) {
+	case 0:
 		m.armCrash()
+	case 1:
+		m.armKill()
 	}
 	n := m.logs[m.rng.IntN(len(m.logs))]
 	switch k := m.rng.IntN(100); {
@@ -166,20 +177,49 @@ func (m *nodeModel) step() {
 		m.check(n)
 	case k < 94:
 		m.reopen()
+	case k < 96:
+		m.note("kill")
+		m.killed = true
 	default:
-		keep := []float64{0, 0.5, 1}[m.rng.IntN(3)]
-		m.note("power fails, keeps %v", keep)
-		m.crashed = m.fs.Crash(keep, m.rng)
+		m.cutPower()
 	}
-	m.fs.OnSync = nil
-	for m.crashed != nil && !m.t.Failed() {
-		m.fs, m.crashed = m.crashed, nil
-		if m.rng.IntN(3) == 0 {
+	m.live()
+}
+
+func (m *nodeModel) cutPower() {
+	keep := []float64{0, 0.5, 1}[m.rng.IntN(3)]
+	m.note("power fails, keeps %v", keep)
+	m.crashed = m.disk.Crash(keep, m.rng)
+}
+
+// live opens the node again if it has died, perhaps through more deaths. A process that was killed
+// has left its unsynced writes behind, which a power cut may take at any time later.
+func (m *nodeModel) live() {
+	m.disk.OnSync = nil
+	m.fs.Clear()
+	for (m.crashed != nil || m.killed) && !m.t.Failed() {
+		if m.crashed != nil {
+			m.disk = m.crashed
+		}
+		m.crashed, m.killed = nil, false
+		switch m.rng.IntN(6) {
+		case 0:
 			m.armCrash()
+		case 1:
+			m.cutPower()
+			continue
 		}
 		m.open()
-		m.fs.OnSync = nil
+		m.disk.OnSync = nil
+		m.fs.Clear()
 	}
+}
+
+// armKill ends the process at one of its next file operations.
+func (m *nodeModel) armKill() {
+	fault := vfs.Fault{Nth: 1 + m.rng.IntN(60), Err: errKilled}
+	m.note("(killed at file operation %d)", fault.Nth)
+	m.fs.Add(fault)
 }
 
 // armCrash cuts the power at one of the next syncs.
@@ -187,7 +227,7 @@ func (m *nodeModel) armCrash() {
 	in := 1 + m.rng.IntN(6)
 	keep := []float64{0, 0.5, 1}[m.rng.IntN(3)]
 	m.note("(power fails at sync %d, keeps %v)", in, keep)
-	fs := m.fs
+	fs := m.disk
 	fs.OnSync = func(string, int) {
 		if in--; in == 0 {
 			m.crashed = fs.Crash(keep, m.rng)
@@ -263,7 +303,7 @@ func (m *nodeModel) truncate(n *nodeLog) {
 func (m *nodeModel) reopen() {
 	m.note("close and open")
 	for _, n := range m.logs {
-		if m.crashed != nil {
+		if m.crashed != nil || m.killed {
 			return
 		}
 		n.member.Leave()
@@ -281,6 +321,10 @@ func (m *nodeModel) reopen() {
 // open opens the node on what there is, and takes from it what a crash was allowed to change.
 func (m *nodeModel) open() {
 	var err error
+	m.fs = vfs.NewFaulty(m.disk)
+	if m.rng.IntN(8) == 0 {
+		m.armKill()
+	}
 	m.journal, err = journal.Open(journal.Options{
 		FS: m.fs, Dir: "/data/journal", FileBytes: m.fileBytes, FilesMax: 2 + m.rng.IntN(3),
 		Manual: true, Salt: m.rng.Uint64,

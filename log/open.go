@@ -329,6 +329,9 @@ func (r *recovery) noteRecovered() error {
 	note := r.l.flushing.note
 	times := 0
 	if r.l.journaling() {
+		if err := r.l.o.FS.SyncDir(r.l.dir); err != nil { // a roll may have been killed before it
+			return err
+		}
 		// The entries that vouch for the log are recycled now, and the newest note may be in the
 		// page cache only. It must be durable before anybody reads up to the recovered end.
 		times = 1
@@ -431,7 +434,7 @@ func (r *recovery) publish() {
 		l.mu.journaled.vouchedBelow(at)
 	}
 	// A roll may have been killed before the directory was synced; the next flush makes sure.
-	l.mu.dirDirty = r.noted && r.segments[len(r.segments)-1].base != r.note.recovery.segment
+	l.mu.dirDirty = r.noted && !l.journaling() && r.segments[len(r.segments)-1].base != r.note.recovery.segment
 }
 
 // removeFrom deletes the segments from index i on: none of their records was flushed.

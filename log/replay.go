@@ -193,7 +193,8 @@ func (p *replay) isWhole(e journal.Entry) (bool, error) {
 	}
 }
 
-// sync makes durable what was written.
+// sync makes durable what was written, and the names of the segments: a process that was killed may
+// have made some that it had not synced.
 func (p *replay) sync() error {
 	for _, s := range p.wrote {
 		f, err := s.file()
