@@ -17,6 +17,7 @@ type file struct {
 	size int64 // when it was opened
 
 	header header
+	uneven bool // whether the copies of the header differ: a new use was begun and not finished
 	pos    int64    // where the next record goes; current file only, owned by Commit
 	last   Sequence // of its newest record; 0 without one
 }
@@ -87,6 +88,7 @@ func (f *file) loadHeader() (ok bool, err error) {
 		return false, fmt.Errorf("size of %s: %w", f.path, err)
 	}
 	block := make([]byte, headerBytes)
+	f.uneven = false
 	for i := range int64(headerCopies) {
 		n, err := f.log.ReadAt(block, i*blockBytes)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -99,7 +101,9 @@ func (f *file) loadHeader() (ok bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", f.path, err)
 		}
-		if whole && h.slot == f.slot && (!ok || h.generation > f.header.generation) {
+		whole = whole && h.slot == f.slot
+		f.uneven = f.uneven || !whole || (ok && h != f.header)
+		if whole && (!ok || h.generation > f.header.generation) {
 			f.header, ok = h, true
 		}
 	}

@@ -54,6 +54,15 @@ func (j *Journal) open() (err error) {
 		return err
 	}
 	for _, f := range used {
+		if f.uneven {
+			// A process that was killed while it began the file anew may have synced neither copy. A
+			// power cut could still bring the old use back, after a newer file was used again: then
+			// the sequences would have a gap.
+			if err := f.begin(f.header); err != nil {
+				return err
+			}
+			f.uneven = false
+		}
 		j.mu.generation = max(j.mu.generation, f.header.generation)
 		j.mu.next = max(j.mu.next, f.header.atLeast)
 	}
