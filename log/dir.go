@@ -124,7 +124,7 @@ func createFormat(fs vfs.FS, dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"topics", "metadata", "index"} {
+	for _, name := range []string{"topics", "metadata", "index", "journal"} {
 		if slices.Contains(names, name) {
 			return fmt.Errorf("there is a folder %s but no file %s: %w", name, formatName,
 				ErrFormatUnknown)

@@ -32,6 +32,29 @@ func Open(dir string, o Options) (*Log, error) {
 	return l, nil
 }
 
+// Replay brings a log's segments up to what the journal has of it, durably, and opens nothing. It is
+// for the logs of an owner that may find reasons not to open some of them: the journal must be
+// recycled all the same. Every error is ErrNotReplayed.
+func Replay(dir string, o Options) error {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	l := &Log{dir: dir, o: o}
+	r := &recovery{l: l}
+	err := r.load()
+	if err == nil {
+		err = r.replayJournal()
+	}
+	if err = errors.Join(err, r.abandon()); err != nil && !errors.Is(err, ErrNotReplayed) {
+		err = replayError(err)
+	}
+	if err != nil {
+		return fmt.Errorf("replay log %s: %w", dir, err)
+	}
+	return nil
+}
+
 // recovery is one Open. It is the only user of the log until it returns.
 type recovery struct {
 	l        *Log

@@ -30,7 +30,8 @@ type AppendOptions struct {
 // the staging log. The Ack is done once the batch is durable and, for records due at once,
 // delivered.
 //
-// It blocks only at the gate, for a producer that changes logs, until ctx ends. raw is stamped in
+// It blocks at the gate, for a producer that changes logs, and while what is appended comes in faster
+// than the disk takes it, until ctx ends. raw is stamped in
 // place and may be used again once Append has returned.
 //
 // Errors: those of batch.CheckFromClient and timer.Stage, ErrInvalidTimestamp, *KeylessError,
@@ -77,7 +78,26 @@ func (p *Partition) Append(ctx context.Context, raw batch.Batch, o AppendOptions
 	} else if _, err := p.stageOf(); err != nil {
 		return nil, err
 	}
+	// Before the lock: who waits for memory must not hold up those that free some.
+	done, err := p.reserve(ctx, len(raw))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return p.appendProduced(ctx, raw, produced{kind: kind, origin: o.Origin, cfg: cfg})
+}
+
+// reserve waits until memory is free for an append of n bytes; done gives back what the append has
+// not used. In periodic mode nothing is kept in memory.
+func (p *Partition) reserve(ctx context.Context, n int) (done func(), err error) {
+	if p.deps.buffers == nil {
+		return func() {}, nil
+	}
+	done, err = p.deps.buffers.Reserve(ctx, n)
+	if err != nil && ctx.Err() == nil {
+		err = p.appendError(err)
+	}
+	return done, err
 }
 
 // insyncReplicas is how many replicas a partition of a single node has.

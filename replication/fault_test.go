@@ -2,6 +2,7 @@ package replication
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func TestFailedFsyncIsFinal(t *testing.T) {
 	before := n.append(n.batch(5, 0, rec{value: "kept"}))
 	n.idle()
 	n.wantAck(before, 0)
-	disk.Add(vfs.Fault{Op: vfs.OpSync, Glob: "*.log", Times: 1, Err: vfs.ErrIO})
+	disk.Add(vfs.Fault{Op: vfs.OpSync, Glob: "*.journal", Times: 1, Err: vfs.ErrIO})
 	lost := n.append(n.batch(5, 1, rec{value: "lost"}))
 	if err := n.CommitOnce(); err == nil {
 		t.Fatal("a failed fsync went unnoticed")
@@ -67,10 +68,14 @@ func TestFailedFsyncIsFinal(t *testing.T) {
 	n.wantValues("kept")
 }
 
+// filling is a value that uses up what a new log reserves of its segment, 64 KiB, but for less than
+// another batch.
+var filling = strings.Repeat("k", 65_400)
+
 // TestFullDiskPasses: a full disk refuses the batch and nothing else; deliveries stay armed.
 func TestFullDiskPasses(t *testing.T) {
 	n, disk, failures := startFaulty(t)
-	n.append(n.batch(5, 0, rec{value: "kept"}))
+	n.append(n.batch(5, 0, rec{value: filling}))
 	n.append(n.batch(6, 0, rec{"due", at(100)}))
 	n.idle()
 	disk.SetFree(10)
@@ -83,18 +88,18 @@ func TestFullDiskPasses(t *testing.T) {
 	if _, err := n.DeliverOnce(); err != nil {
 		t.Fatalf("a delivery onto a full disk gave %v; it must stay armed", err)
 	}
-	n.wantValues("kept")
+	n.wantValues(filling)
 	disk.SetFree(1 << 30)
 	ack := n.append(n.batch(5, 1, rec{value: "again"}))
 	n.clock.Advance(10 * time.Second) // Past any wait between tries.
 	n.idle()
 	n.wantAck(ack, 1)
-	n.wantValues("kept", "again", "due")
+	n.wantValues(filling, "again", "due")
 	if len(*failures) != 0 {
 		t.Fatalf("a full disk ended the process: %v", *failures)
 	}
 	n.powerCut()
-	n.wantValues("kept", "again", "due")
+	n.wantValues(filling, "again", "due")
 	if _, err := n.try(n.batch(5, 2, rec{value: "goes on"}), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +108,7 @@ func TestFullDiskPasses(t *testing.T) {
 // TestWindowIgnoresWhatWasNotAppended: a refused batch may come again with the same sequence.
 func TestWindowIgnoresWhatWasNotAppended(t *testing.T) {
 	n, disk, _ := startFaulty(t)
-	n.append(n.batch(5, 0, rec{value: "0"}))
+	n.append(n.batch(5, 0, rec{value: filling}))
 	n.idle()
 	disk.SetFree(10)
 	b := n.batch(5, 1, rec{value: "1"})
@@ -114,7 +119,7 @@ func TestWindowIgnoresWhatWasNotAppended(t *testing.T) {
 	ack := n.append(b)
 	n.idle()
 	n.wantAck(ack, batch.Offset(1))
-	n.wantValues("0", "1")
+	n.wantValues(filling, "1")
 }
 
 // TestWantOfHandlesPasses: too many open files at a roll refuse the batch, not the data directory.

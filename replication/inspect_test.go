@@ -107,7 +107,7 @@ func TestVerifyOfAWholeDataDirectory(t *testing.T) {
 			names = append(names, f.Name)
 		}
 		slices.Sort(names)
-		if want := []string{"index", "metadata", "t-0"}; !slices.Equal(names, want) {
+		if want := []string{"index", "journal", "metadata", "t-0"}; !slices.Equal(names, want) {
 			t.Errorf("verified %v, want %v", names, want)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
@@ -23,6 +24,7 @@ import (
 const (
 	metadataDir = "metadata"
 	indexDir    = "index"
+	journalDir  = "journal"
 	topicsDir   = "topics"
 )
 
@@ -44,6 +46,8 @@ type Manager struct {
 	dir       *log.Dir
 	store     *metadata.Store
 	index     *timer.PebbleIndex
+	journal   *journal.Journal // nil in periodic mode
+	buffers   *log.Buffers     // nil in periodic mode
 	committer *log.Committer
 	deps      *partitionDeps
 	failOnce  sync.Once
@@ -105,14 +109,17 @@ func (m *Manager) open() error {
 	if err != nil {
 		return err
 	}
+	if err := m.openJournal(); err != nil {
+		return err
+	}
 	m.committer = log.NewCommitter(log.CommitterOptions{
 		Mode: m.o.FsyncMode, Interval: m.o.FsyncInterval, Clock: m.o.Clock,
-		Manual: m.o.Manual, OnFailure: m.fail,
+		Manual: m.o.Manual, OnFailure: m.fail, Journal: m.journal, Buffers: m.buffers,
 	})
 	m.keeper = newHousekeeper(m)
 	m.cleaner = newCleaner(m)
 	m.deps = &partitionDeps{
-		o: &m.o, committer: m.committer, index: m.index,
+		o: &m.o, committer: m.committer, index: m.index, journal: m.journal, buffers: m.buffers,
 		failed: m.fail, offline: m.takeOffline,
 		tidy: m.keeper.wantCheckpoint, touched: m.keeper.noteTouched, tail: m.keeper.noteTail,
 		inflating: make(chan struct{}, inflatingMax),
@@ -361,6 +368,9 @@ func (m *Manager) closeParts() error {
 	errs = append(errs, m.closePartitions())
 	if m.committer != nil {
 		errs = append(errs, m.committer.Close())
+	}
+	if m.journal != nil {
+		errs = append(errs, m.journal.Close())
 	}
 	if m.index != nil {
 		errs = append(errs, m.index.Close())

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,15 +83,16 @@ func (p *Partition) beginReplay() (*windowReplay, error) {
 // openLog opens one of the two logs, feeds the window, and makes everything that was recovered
 // durable, so that the high watermark may begin at the log's end.
 func (p *Partition) openLog(kind logKind, r *windowReplay) (*log.Log, error) {
-	dir := p.dir
+	dir, name := p.dir, topicsDir+"/"+p.deps.o.FS.PathBase(p.dir)
 	if kind == staging {
-		dir = p.deps.o.FS.PathJoin(p.dir, stagingDir)
+		dir, name = p.deps.o.FS.PathJoin(p.dir, stagingDir), name+"/"+stagingDir
 	}
 	cfg := p.config.Load()
 	first := batch.Offset(math.MaxInt64) // the first offset that Open itself has shown
 	l, err := log.Open(dir, log.Options{
 		FS: p.deps.o.FS, Clock: p.deps.o.Clock, Logger: p.logger(),
 		SegmentBytes: cfg.SegmentBytes, SegmentMs: segmentMs(cfg),
+		Journal: p.deps.journal, Buffers: p.deps.buffers, Name: name,
 		OnRecover: func(b batch.Batch) error {
 			first = min(first, b.BaseOffset())
 			r.read.add(len(b))
@@ -241,6 +243,11 @@ type sink struct{ p *Partition }
 // is what makes it once. The high watermark rule is the same as for every other batch.
 func (s sink) Deliver(b batch.Batch) (batch.Offset, error) {
 	p := s.p
+	done, err := p.reserve(context.Background(), len(b))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	p.mu.Lock()
 	if p.mu.closed != nil {
 		err := p.mu.closed

@@ -29,6 +29,9 @@ type Options struct {
 	// SegmentBytes is the size at which segments roll, unless a topic says otherwise; default 512
 	// MiB.
 	SegmentBytes int64
+	// JournalBytes is the size of all files of the commit journal together; default 256 MiB. In
+	// periodic mode there is none.
+	JournalBytes int64
 	// TickMs is the resolution of deliveries in milliseconds; default 1.
 	TickMs int
 	// WheelSize is how many ticks ahead pending records are held in memory; default 65,536.
@@ -80,6 +83,9 @@ func (o *Options) EnsureDefaults() {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 512 << 20
 	}
+	if o.JournalBytes == 0 {
+		o.JournalBytes = 256 << 20
+	}
 	if o.TickMs == 0 {
 		o.TickMs = 1
 	}
@@ -123,6 +129,9 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("replication: SegmentBytes is %d; use at least 16384", o.SegmentBytes)
 	case o.TailBytesMax < 1<<20:
 		return fmt.Errorf("replication: TailBytesMax is %d; use at least 1048576", o.TailBytesMax)
+	case o.JournalBytes < journalBytesMin || o.JournalBytes > journalBytesMax:
+		return fmt.Errorf("replication: JournalBytes is %d; use %d to %d", o.JournalBytes,
+			journalBytesMin, int64(journalBytesMax))
 	case o.TickMs < 1 || o.TickMs > 1000:
 		return fmt.Errorf("replication: TickMs is %d; use 1 to 1000", o.TickMs)
 	case o.WheelSize < 256 || o.WheelSize > 1<<24:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
@@ -30,6 +31,8 @@ const (
 type partitionDeps struct {
 	o         *Options
 	committer *log.Committer
+	journal   *journal.Journal // of the committer; nil in periodic mode
+	buffers   *log.Buffers     // of the committer; nil in periodic mode
 	index     timer.Index
 	failed    func(error)      // a write or fsync error: the data directory is lost to this process
 	offline   func(*Partition) // asks the manager to take one partition out of service

@@ -23,6 +23,7 @@ type Config struct {
 	AutoCreateTopics bool
 	NumPartitions    int64 // of a topic that is created without saying how many
 	SegmentBytes     int64 // size at which a log file is closed and the next one begun
+	JournalBytes     int64 // size of the commit journal
 	FsyncMode        string
 	FsyncInterval    time.Duration // between fsyncs in the mode periodic
 	TickMs           int64         // resolution of the timing wheel
@@ -42,6 +43,8 @@ type Config struct {
 const (
 	partitionsMax    = metadata.MaxPartitionsPerTopic
 	segmentBytesMin  = 1 << 20
+	journalBytesMin  = 64 << 20
+	journalBytesMax  = 8 << 30
 	segmentBytesMax  = math.MaxInt32 // positions in a segment's index are 32 bits wide
 	fsyncIntervalMin = time.Millisecond
 	fsyncIntervalMax = time.Minute
@@ -71,6 +74,7 @@ func defaultConfig() Config {
 		AutoCreateTopics: true,
 		NumPartitions:    1,
 		SegmentBytes:     512 << 20,
+		JournalBytes:     256 << 20,
 		FsyncMode:        "batch",
 		FsyncInterval:    100 * time.Millisecond,
 		TickMs:           1,
@@ -108,6 +112,9 @@ func registerFlags(f *pflag.FlagSet, c *Config) {
 		"time between fsyncs in --fsync-mode periodic")
 	f.Var(size(&c.SegmentBytes, segmentBytesMin, segmentBytesMax), "segment-size",
 		"size at which a log segment is closed; a topic's segment.bytes goes first")
+	f.Var(size(&c.JournalBytes, journalBytesMin, journalBytesMax), "journal-size",
+		"disk space for the commit journal, which makes many partitions durable at once;\n"+
+			"none in --fsync-mode periodic")
 	f.Var(duration(&c.RetentionCheck, retentionMin, retentionMax), "retention-check-interval",
 		"time between looks for segments to delete")
 	f.Var(duration(&c.CompactionCheck, compactionMin, compactionMax), "compaction-check-interval",

@@ -173,6 +173,7 @@ func (s *server) openStorage() error {
 		FsyncMode:                mode,
 		FsyncInterval:            s.config.FsyncInterval,
 		SegmentBytes:             s.config.SegmentBytes,
+		JournalBytes:             s.config.JournalBytes,
 		TickMs:                   int(s.config.TickMs),
 		WheelSize:                int(s.config.WheelSize),
 		NumPartitions:            int32(s.config.NumPartitions),

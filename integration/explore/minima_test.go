@@ -27,7 +27,7 @@ var minima = []minimum{
 	{"crashes", func(t *totals) int64 { return t.crashes }, 18, 5},
 	{"crashes between two syncs", func(t *totals) int64 { return t.armed }, 9, 1},
 	{"crashes during a start", func(t *totals) int64 { return t.startCrashes }, 1, 0},
-	{"dropped bytes", func(t *totals) int64 { return t.dropped }, 70_000, 100},
+	{"dropped bytes", func(t *totals) int64 { return t.dropped }, 60_000, 100},
 	{"due records delivered", func(t *totals) int64 { return t.delivered }, 500, 1},
 	{"kills", func(t *totals) int64 { return t.kills }, 3, 0},
 	{"clean restarts", func(t *totals) int64 { return t.restarts }, 4, 0},

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 
-	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication"
 )
@@ -139,14 +138,14 @@ func (w *world) breakDisk(within int) {
 	w.disk.Add(fault)
 }
 
-// fillDisk lets some of the next writes to logs find the disk full, with less written than any batch
-// has: no file system takes all of it and says that it has not.
+// fillDisk lets some of the next segments find the disk full. An append asks for less when it is
+// refused, so that two in a row are what it takes.
 func (w *world) fillDisk() {
 	w.disk.Add(vfs.Fault{
-		Op: vfs.OpWrite, Glob: "*.log", Nth: 1 + w.rng.IntN(10), Times: 1 + w.rng.IntN(3),
-		Err: vfs.ErrNoSpace, Written: w.rng.IntN(batch.HeaderBytes),
+		Op: vfs.OpAllocate, Glob: "*.log", Nth: 1 + w.rng.IntN(3), Times: 1 + w.rng.IntN(6),
+		Err: vfs.ErrNoSpace,
 	})
-	w.note("some writes to logs will find no space")
+	w.note("some segments will find no space")
 }
 
 // restart stops the node as an operator does, and starts it again.

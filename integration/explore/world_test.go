@@ -90,9 +90,10 @@ func newWorld(seed uint64) *world {
 	w.totals.seeds = 1
 	w.options = replication.Options{
 		DataDir: dataDir, Clock: w.clock, Manual: true, SegmentBytes: 16 << 10,
-		FsyncMode: []log.Mode{log.Batch, log.Batch, log.EveryEvent}[w.rng.IntN(3)],
-		TickMs:    []int{1, 1, 10}[w.rng.IntN(3)],
-		WheelSize: []int{0, 256}[w.rng.IntN(2)], // 256 ticks: most of what is pending is not in memory
+		JournalBytes: 512 << 10, // files of 64 KiB, so that some are recycled in every history
+		FsyncMode:    []log.Mode{log.Batch, log.Batch, log.EveryEvent}[w.rng.IntN(3)],
+		TickMs:       []int{1, 1, 10}[w.rng.IntN(3)],
+		WheelSize:    []int{0, 256}[w.rng.IntN(2)], // 256 ticks: most of what is pending is not in memory
 	}
 	w.setFS(vfs.NewCrash(seed))
 	return w

@@ -156,6 +156,7 @@ var mappings = []mapping{
 	{log.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 	{log.ErrTooLarge, kerr.RecordListTooLarge},
 	{log.ErrNoSpace, kerr.KafkaStorageError},
+	{log.ErrNotReplayed, kerr.KafkaStorageError},
 	{log.ErrFailed, kerr.KafkaStorageError},
 	{log.ErrClosed, kerr.NotLeaderForPartition},
 	// The last ones are for the owner of the process; a client that sees one sees our mistake.
