@@ -32,8 +32,8 @@ func Open(dir string, o Options) (*Log, error) {
 	return l, nil
 }
 
-// Replay brings a log's segments up to what the journal has of it, durably, and opens nothing. It is
-// for the logs of an owner that may find reasons not to open some of them: the journal must be
+// Replay brings a log's segments up to what the journal has of it, durably, and opens nothing. It
+// is for the logs of an owner that may find reasons not to open some of them: the journal must be
 // recycled all the same. Every error is ErrNotReplayed.
 func Replay(dir string, o Options) error {
 	o.EnsureDefaults()
@@ -457,7 +457,7 @@ func (r *recovery) publish() {
 		l.mu.journaled.vouchedBelow(at)
 	}
 	// A roll may have been killed before the directory was synced; the next flush makes sure.
-	l.mu.dirDirty = r.noted && !l.journaling() && r.segments[len(r.segments)-1].base != r.note.recovery.segment
+	l.mu.dirDirty = r.noted && !l.journaling() && last.base != r.note.recovery.segment
 }
 
 // removeFrom deletes the segments from index i on: none of their records was flushed.

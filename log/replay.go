@@ -75,14 +75,24 @@ func (p *replay) entry(seq journal.Sequence, e journal.Entry) error {
 		p.refs = append(p.refs, e)
 		return nil
 	}
-	if p.r.noted && Offset(e.End) <= p.r.note.flushed {
-		return nil // the segment has it
+	if p.has(e) {
+		return nil
 	}
 	if err := p.write(e); err != nil {
 		return err
 	}
 	p.flushedTo(Offset(e.End))
 	return nil
+}
+
+// has says whether the segment has an entry's bytes already, and perhaps compacted. Without a note
+// that is believed of every segment but the last: to write into a compacted one would spoil it, and
+// what is missing the scan finds.
+func (p *replay) has(e journal.Entry) bool {
+	if p.r.noted {
+		return Offset(e.End) <= p.r.note.flushed
+	}
+	return Offset(e.Segment) < p.r.segments[len(p.r.segments)-1].base
 }
 
 // flushedTo moves the flushed end. Without a note, an entry that begins lower than those before was

@@ -30,9 +30,8 @@ type AppendOptions struct {
 // the staging log. The Ack is done once the batch is durable and, for records due at once,
 // delivered.
 //
-// It blocks at the gate, for a producer that changes logs, and while what is appended comes in faster
-// than the disk takes it, until ctx ends. raw is stamped in
-// place and may be used again once Append has returned.
+// It blocks at the gate, for a producer that changes logs, and while more comes in than the disk
+// takes, until ctx ends. raw is stamped in place and may be used again once Append has returned.
 //
 // Errors: those of batch.CheckFromClient and timer.Stage, ErrInvalidTimestamp, *KeylessError,
 // ErrNotEnoughReplicas, ErrOutOfOrderSequence, ErrInvalidProducerEpoch, ErrStorage, ErrClosed,

@@ -17,7 +17,7 @@ type file struct {
 	size int64 // when it was opened
 
 	header header
-	uneven bool // whether the copies of the header differ: a new use was begun and not finished
+	uneven bool     // whether the copies of the header differ: a new use was begun and not finished
 	pos    int64    // where the next record goes; current file only, owned by Commit
 	last   Sequence // of its newest record; 0 without one
 }
