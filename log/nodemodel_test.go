@@ -16,7 +16,7 @@ import (
 
 var (
 	nodeSeed      = flag.Uint64("node.seed", 0, "run this one history of the node model test")
-	nodeHistories = flag.Int("node.histories", 300, "how many histories the node model test runs")
+	nodeHistories = flag.Int("node.histories", 150, "how many histories the node model test runs")
 )
 
 // TestNodeModel runs random histories of a few logs that share a journal, buffers and a committer,
