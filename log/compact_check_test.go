@@ -182,7 +182,7 @@ func (m *compactModel) checkSteps() {
 		if m.failed("read", err) {
 			return
 		}
-		if len(p) == 0 && m.truncated && m.onlyEmpty(next) {
+		if len(p) == 0 && m.truncated && (m.onlyEmpty(next) || m.crashed != nil) {
 			return
 		}
 		if len(p) == 0 {
