@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chronosdb/chronosdb/log"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
 	"github.com/chronosdb/chronosdb/timer/clock"
@@ -40,6 +41,8 @@ type Metrics struct {
 	NextDue           clock.UnixMs
 	Schedules         timer.Stats // summed over all partitions
 	Commits           log.CommitterStats
+	Buffers           log.BuffersStats // zero in periodic mode
+	Journal           journal.Stats    // zero in periodic mode
 }
 
 // CompactionMetrics is what compaction has done to all logs since the start.
@@ -67,6 +70,12 @@ type topicParts struct {
 // Metrics sums up the node. It takes short locks only.
 func (m *Manager) Metrics() Metrics {
 	s := Metrics{Commits: m.committer.Stats()}
+	if m.buffers != nil {
+		s.Buffers = m.buffers.Stats()
+	}
+	if m.journal != nil {
+		s.Journal = m.journal.Stats()
+	}
 	topics := m.topicParts(&s)
 	for i, t := range topics {
 		one := TopicMetrics{Topic: t.topic.Name}

@@ -113,6 +113,62 @@ var families = []family{
 		one(func(s snapshot) float64 { return float64(s.replicas.Commits.DrainedBytes) }),
 	},
 	{
+		"chronos_buffer_bytes", "Memory of the logs' write buffers: dirty bytes are durable in the" +
+			" commit journal and not in their segments yet, recent ones are kept for readers.",
+		prometheus.GaugeValue, "state",
+		func(s snapshot) map[string]float64 {
+			return map[string]float64{
+				"dirty":    float64(s.replicas.Buffers.UndrainedBytes),
+				"recent":   float64(s.replicas.Buffers.RecentBytes),
+				"reserved": float64(s.replicas.Buffers.ReservedBytes),
+			}
+		},
+	},
+	{
+		"chronos_buffer_waiting_appends", "Appends that wait for room in the write buffers.",
+		prometheus.GaugeValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Buffers.Waiting) }),
+	},
+	{
+		"chronos_journal_records_total", "Records written to the commit journal.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Journal.Commits) }),
+	},
+	{
+		"chronos_journal_written_bytes_total", "Bytes written to the commit journal, with what fills" +
+			" blocks.", prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Journal.WrittenBytes) }),
+	},
+	{
+		"chronos_journal_waits_total", "Commits that found no file of the commit journal ready.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Journal.Waits) }),
+	},
+	{
+		"chronos_journal_recycled_files_total", "New uses of files of the commit journal.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Journal.Recycled) }),
+	},
+	{
+		"chronos_journal_files", "Files of the commit journal; full ones wait for drains.",
+		prometheus.GaugeValue, "state",
+		func(s snapshot) map[string]float64 {
+			j := s.replicas.Journal
+			return map[string]float64{
+				"full": float64(j.FullFiles), "usable": float64(j.Files - j.FullFiles),
+			}
+		},
+	},
+	{
+		"chronos_journal_bytes", "Size of the files of the commit journal.", prometheus.GaugeValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Journal.FileBytes) }),
+	},
+	{
+		"chronos_journal_unreleased_records", "Records of the commit journal that a start would replay.",
+		prometheus.GaugeValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Journal.Unreleased) }),
+	},
+	{
 		"chronos_compactions_total", "Compactions of logs.", prometheus.CounterValue, "",
 		one(func(s snapshot) float64 { return float64(s.replicas.Compaction.Passes) }),
 	},
