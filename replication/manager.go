@@ -72,7 +72,8 @@ type Manager struct {
 
 // Open locks and recovers a data directory and starts to serve what is in it. A partition with
 // damage below its flushed end is left offline with an error that names file and position; the
-// others are served.
+// others are served. Damage of the schedule index, which all share, is timer.ErrIndex: the next Open
+// makes the index anew from the logs.
 func Open(o Options) (*Manager, error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
@@ -134,6 +135,9 @@ func (m *Manager) open() error {
 		return err
 	}
 	m.openTopics()
+	if err := m.indexFailure(); err != nil {
+		return err
+	}
 	m.image.Store(m.store.Image())
 	m.startSchedules()
 	m.keeper.start()
@@ -220,6 +224,21 @@ func (m *Manager) openTopics() {
 		}
 	}
 	_ = group.Wait() // a partition that cannot be opened is offline, which is no error here
+}
+
+// indexFailure returns why a partition is offline for the index alone. All share it, so that none
+// would be served until the next start, which rebuilds it: the sooner that comes, the better.
+func (m *Manager) indexFailure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, slots := range m.mu.slots {
+		for _, s := range slots {
+			if s.offline != nil && errors.Is(s.offline, timer.ErrIndex) {
+				return s.offline.Err
+			}
+		}
+	}
+	return nil
 }
 
 func (m *Manager) openSlot(t *metadata.Topic, index int32, read *partitionRead) slot {
