@@ -72,8 +72,8 @@ type Manager struct {
 
 // Open locks and recovers a data directory and starts to serve what is in it. A partition with
 // damage below its flushed end is left offline with an error that names file and position; the
-// others are served. Damage of the schedule index, which all share, is timer.ErrIndex: the next Open
-// makes the index anew from the logs.
+// others are served. Damage of the schedule index, which all share, is timer.ErrIndex: the next
+// Open makes the index anew from the logs.
 func Open(o Options) (*Manager, error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
