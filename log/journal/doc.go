@@ -42,5 +42,15 @@
 //	                     header is durable that says more: sequences never begin anew
 //	Close                the mark of a clean stop is there, and says that no file has to be read
 //
+// # Speed
+//
+// BenchmarkCommit, files that were used before; 2 cores of an AMD EPYC, ext4, 2026-11-24. The
+// machine was busy with other work (load 8), so that these are upper bounds; three runs each.
+//
+//	bytes of a record   best, median of a commit   at the best
+//	4 KiB               0.16, 0.28 ms               25 MB/s
+//	64 KiB              0.36, 0.39 ms              180 MB/s
+//	1 MiB               2.8, 3.9 ms                372 MB/s
+//
 // FORMAT.md of package log has the bytes.
 package journal

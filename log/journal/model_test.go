@@ -50,9 +50,8 @@ func TestModel(t *testing.T) {
 // clean stop.
 func (m *model) life(t *testing.T) {
 	m.faulty = vfs.NewFaulty(m.fs)
-	cutAt := -1
 	if m.rng.IntN(6) > 0 {
-		cutAt = 1 + m.rng.IntN(80)
+		cutAt := 1 + m.rng.IntN(80)
 		cut := m.fs
 		var after *vfs.Crash
 		keep := []float64{0, 0.5, 1}[m.rng.IntN(3)]
