@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
@@ -121,5 +123,31 @@ func TestGrowthWithoutRoom(t *testing.T) {
 			}
 			must(t, j.Close())
 		}
+	}
+}
+
+// TestHandlesShort is told that there are no file handles when it begins a file anew, which has
+// changed nothing: the file is tried again.
+func TestHandlesShort(t *testing.T) {
+	for _, manual := range []bool{false, true} {
+		faulty := vfs.NewFaulty(newFS(t, 1))
+		o := testOptions(faulty)
+		o.FilesMax, o.Manual = 2, manual
+		j := start(t, o)
+		for range 6 { // the first file
+			j.Release(commit(t, j))
+		}
+		faulty.Add(vfs.Fault{Op: vfs.OpWrite, Glob: "0000.journal", Times: 2, Err: unix.EMFILE})
+		for range 40 {
+			s, err := j.Commit([]Entry{entry("a", 1, 100)})
+			if !errors.Is(err, ErrFull) {
+				must(t, err)
+				j.Release(s)
+			}
+		}
+		if s := j.Stats(); s.Recycled < 3 || faulty.Stats().Injected == 0 {
+			t.Errorf("%+v, %d errors injected", s, faulty.Stats().Injected)
+		}
+		must(t, j.Close())
 	}
 }
