@@ -83,6 +83,8 @@ func newDamaged(t *testing.T) *damaged {
 	d := &damaged{t: t, s: harness.Start(t, harness.Options{})}
 	d.topic = createTopic(t, d.s.Addr(), damagePartitions)
 	d.write(damagePartitions)
+	d.s.Stop() // until then the records may be in the commit journal only
+	d.s.Up()
 	marker := fmt.Appendf(nil, "partition %d record 0 ", damageHit)
 	err := filepath.WalkDir(d.s.DataDir(), func(path string, _ os.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".log" || d.segment != "" {
