@@ -9,8 +9,8 @@ import (
 )
 
 // rereadsMax bounds how often one read starts again because Truncate changed bytes under it, or
-// compaction the segment.
-const rereadsMax = 16
+// compaction replaced the segment: far more often than the latter can come in between.
+const rereadsMax = 128
 
 // Read appends to dst the whole batches that hold offsets in [From, Bound), as many as fit
 // MaxBytes, and returns it. The first one may begin below From. It returns no bytes when there is
