@@ -55,6 +55,8 @@ var hunts = []hunt{
 	{mutant.CompactionUnsynced, "log", "TestCompactionCrashedAtEveryOperation"},
 	{mutant.CompactionUnsynced, "log", "TestCompactionModel"},
 	{mutant.CompactionUnsynced, crashExplorer, fewPoints},
+	{mutant.SegmentUnsynced, "log", "TestNodeModel"},
 	{mutant.SegmentUnsynced, crashExplorer, fewPoints},
+	{mutant.NoteAheadOfSegment, "log", "TestNodeModel"},
 	{mutant.NoteAheadOfSegment, crashExplorer, fewPoints},
 }
