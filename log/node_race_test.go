@@ -61,22 +61,7 @@ func TestNodeConcurrent(t *testing.T) {
 			}
 		})
 	}
-	readers.Go(func() { // ends when stop is closed
-		for k := 0; ; k++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			l := all[k%logs]
-			if err := l.CheckpointTo(l.FlushedEnd()); err != nil {
-				t.Errorf("checkpoint: %v", err)
-			}
-			if err := l.AdvanceStart(l.FlushedEnd() / 2); err != nil {
-				t.Errorf("advance: %v", err)
-			}
-		}
-	})
+	readers.Go(func() { tidyLogs(t, all, stop) })
 	work.Wait()
 	close(stop)
 	readers.Wait()
@@ -93,6 +78,24 @@ func TestNodeConcurrent(t *testing.T) {
 	}
 	_ = c.Close() // it fails: the power is gone
 	_ = j.Close()
+}
+
+// tidyLogs moves recovery points and starts until stop is closed.
+func tidyLogs(t *testing.T, all []*Log, stop chan struct{}) {
+	for k := 0; ; k++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		l := all[k%len(all)]
+		if err := l.CheckpointTo(l.FlushedEnd()); err != nil {
+			t.Errorf("checkpoint: %v", err)
+		}
+		if err := l.AdvanceStart(l.FlushedEnd() / 2); err != nil {
+			t.Errorf("advance: %v", err)
+		}
+	}
 }
 
 // appendMany appends batches of many sizes, marked with their offsets.
