@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/chronosdb/chronosdb/log/vfs"
@@ -60,7 +61,9 @@ type Buffers struct {
 		reserved  int64 // bytes of appends that were let in and have not said that they are done
 		recent    int64 // memory of chunks kept for readers
 		kept      []keptChunk
-		waiting   []*reservation // first come, first served
+		waiting   []*reservation  // first come, first served
+		throttled []chan struct{} // closed when undrained is within its bound
+		dropped   int             // entries of kept whose chunk has gone
 		shut      error
 	}
 }
@@ -129,6 +132,24 @@ func (b *Buffers) Reserve(ctx context.Context, n int) (done func(), err error) {
 	return func() { b.unreserve(r.n) }, nil
 }
 
+// AwaitDrain waits while more memory is used by bytes that are not drained than may be, whoever has
+// reserved how much. It is for appends on whose end a reservation may depend.
+func (b *Buffers) AwaitDrain() error {
+	b.mu.Lock()
+	if b.mu.shut != nil || b.mu.undrained <= b.o.UndrainedBytesMax {
+		defer b.mu.Unlock()
+		return b.mu.shut
+	}
+	c := make(chan struct{})
+	b.mu.throttled = append(b.mu.throttled, c)
+	b.mu.Unlock()
+	b.wantDrain()
+	<-c
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.shut
+}
+
 // fitsLocked lets the first one in, however large: it must be possible.
 func (b *Buffers) fitsLocked(n int64) bool {
 	used := b.mu.undrained + b.mu.reserved
@@ -164,6 +185,19 @@ func (b *Buffers) admitLocked() {
 		b.mu.reserved += r.n
 		close(r.ready)
 	}
+	if b.mu.undrained <= b.o.UndrainedBytesMax {
+		b.releaseThrottledLocked()
+	}
+	if len(b.mu.waiting) > 0 {
+		b.wantDrain() // the drainer may have looked before there was something to drain
+	}
+}
+
+func (b *Buffers) releaseThrottledLocked() {
+	for _, c := range b.mu.throttled {
+		close(c)
+	}
+	b.mu.throttled = nil
 }
 
 // Shut refuses every reservation from now on with err, also those that wait: the disk has failed,
@@ -179,6 +213,7 @@ func (b *Buffers) Shut(err error) {
 		close(r.ready)
 	}
 	b.mu.waiting = nil
+	b.releaseThrottledLocked()
 }
 
 // wantDrain tells the drainer, if there is one.
@@ -189,11 +224,20 @@ func (b *Buffers) wantDrain() {
 	}
 }
 
-// over says whether more than a share of the bound is used by bytes that are not drained.
-func (b *Buffers) over(share float64) bool {
+// excess returns how many bytes should be drained now: down to a share of the bound if more than
+// another is used, and as many as it takes for the first that waits to be let in. 0 is none.
+func (b *Buffers) excess(above, down float64) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return float64(b.mu.undrained) > share*float64(b.o.UndrainedBytesMax)
+	n, bound := int64(0), float64(b.o.UndrainedBytesMax)
+	if used := float64(b.mu.undrained); used > above*bound {
+		n = int64(used - down*bound)
+	}
+	if len(b.mu.waiting) > 0 {
+		missing := b.mu.undrained + b.mu.reserved + b.mu.waiting[0].n - b.o.UndrainedBytesMax
+		n = max(n, missing, 1)
+	}
+	return min(n, b.mu.undrained)
 }
 
 // newChunk returns an empty chunk of at least n bytes, or of chunkBytesMax.
@@ -241,6 +285,9 @@ func (b *Buffers) keep(s *segment, chunks []*chunk) {
 	for b.mu.recent > b.o.RecentBytesMax && len(b.mu.kept) > 0 {
 		k := b.mu.kept[0]
 		b.mu.kept = b.mu.kept[1:]
+		if k.chunk.place == placeDropped {
+			b.mu.dropped--
+		}
 		if k.chunk.place == placeRecent {
 			k.chunk.place = placeDropped
 			b.mu.recent -= int64(len(k.chunk.buf))
@@ -262,11 +309,18 @@ func (b *Buffers) drop(s *segment, c *chunk) {
 		b.mu.undrained -= int64(len(c.buf))
 	case placeRecent:
 		b.mu.recent -= int64(len(c.buf))
+		b.mu.dropped++
 	case placeDropped:
 		b.mu.Unlock()
 		return // whoever did it takes it out of the segment
 	}
 	c.place = placeDropped
+	if 2*b.mu.dropped > len(b.mu.kept) {
+		b.mu.kept = slices.DeleteFunc(b.mu.kept, func(k keptChunk) bool {
+			return k.chunk.place == placeDropped
+		})
+		b.mu.dropped = 0
+	}
 	b.admitLocked()
 	b.mu.Unlock()
 	s.dropChunk(c)

@@ -2,6 +2,7 @@ package log
 
 import (
 	"io"
+	"slices"
 	"sort"
 	"sync/atomic"
 
@@ -96,29 +97,27 @@ func (s *segment) addChunk(c *chunk) {
 	}
 }
 
-// dropChunk takes a chunk away from readers to come, if it is still there. Its bytes are in the
-// file, or gone with the file's end.
+// dropChunk takes a chunk away from readers to come, and those before it, which somebody else is
+// about to: what is left always covers all from its first position on. Their bytes are in the file,
+// or gone with the file's end.
 func (s *segment) dropChunk(c *chunk) {
 	for {
 		old := s.window.Load()
 		if old == nil {
 			return
 		}
-		list := make([]*chunk, 0, len(*old))
-		for _, other := range *old {
-			if other != c {
-				list = append(list, other)
-			}
-		}
-		if len(list) == len(*old) {
+		i := slices.Index(*old, c)
+		if i < 0 {
 			return
 		}
-		next := &list
-		if len(list) == 0 {
-			next = nil
+		var next *[]*chunk
+		if rest := (*old)[i+1:]; len(rest) > 0 {
+			next = &rest
 		}
 		if s.window.CompareAndSwap(old, next) {
-			c.release()
+			for _, gone := range (*old)[:i+1] {
+				gone.release()
+			}
 			return
 		}
 	}

@@ -19,13 +19,25 @@ type commitPart struct {
 	pinned  []*chunk        // what the entries' payloads point into
 	bytes   int64
 	direct  bool // the bytes go to the segment now, and the journal only says so
+	partial bool // there is more, for another commit
+}
+
+// partLimits bound what one commit takes of a log.
+type partLimits struct {
+	directBytes int64 // from so many bytes on they go to their segments
+	recordBytes int   // of all entries, beside the bytes of those that do not
+}
+
+// segments is how many segments a part may have entries of.
+func (p partLimits) segments(name string) int {
+	return max(1, p.recordBytes/journal.EntryBytes(name, 0))
 }
 
 // beginCommit takes what was appended and is not flushed, up to a mark if there is one. It returns
 // nil if there is nothing. The caller ends a part with finish or abandon.
-func (l *Log) beginCommit(upTo *endMark, directBytes int64) (*commitPart, error) {
+func (l *Log) beginCommit(upTo *endMark, limits partLimits) (*commitPart, error) {
 	l.committing.Lock()
-	p, err := l.takePart(upTo, directBytes)
+	p, err := l.takePart(upTo, limits)
 	if p == nil {
 		l.committing.Unlock()
 		return nil, err
@@ -36,7 +48,7 @@ func (l *Log) beginCommit(upTo *endMark, directBytes int64) (*commitPart, error)
 	return p, nil
 }
 
-func (l *Log) takePart(upTo *endMark, directBytes int64) (*commitPart, error) {
+func (l *Log) takePart(upTo *endMark, limits partLimits) (*commitPart, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.writableLocked(); err != nil {
@@ -59,8 +71,8 @@ func (l *Log) takePart(upTo *endMark, directBytes int64) (*commitPart, error) {
 		p.entries[0].Kind, p.entries[0].Position = journal.Ref, p.from.pos
 		return p, nil
 	}
-	p.collectLocked()
-	p.direct = p.bytes >= directBytes
+	p.collectLocked(limits.segments(l.o.Name))
+	p.direct = p.bytes >= limits.directBytes
 	if p.direct {
 		if err := l.sealLocked(); err != nil {
 			p.unpin()
@@ -99,7 +111,9 @@ func (p *commitPart) entry(segment, first, end Offset) journal.Entry {
 
 // collectLocked makes an entry for each segment with the bytes in memory, which it pins. They are
 // all there: what is not drained is in no other place.
-func (p *commitPart) collectLocked() {
+//
+// At most so many segments are taken: the entries of one part must fit a record.
+func (p *commitPart) collectLocked(most int) {
 	set := p.log.set.Load()
 	for i := set.find(p.from.offset); i < len(set.list) && set.list[i].base <= p.to.segment; i++ {
 		s := set.list[i]
@@ -128,6 +142,10 @@ func (p *commitPart) collectLocked() {
 			lo = to
 		}
 		p.entries = append(p.entries, e)
+		if len(p.entries) >= most && s.base != p.to.segment {
+			p.to, p.partial = mark{offset: Offset(s.end.Load()), segment: s.base, pos: s.size.Load()}, true
+			return
+		}
 	}
 }
 

@@ -13,6 +13,10 @@ import (
 // another one is written.
 const recordBytesMax = 4 << 20
 
+// fullRetriesMax bounds how often a commit tries again after the journal was full. Each time a file
+// was given back, which only this committer uses up again.
+const fullRetriesMax = 1000
+
 // commitJournaled makes a queue durable through the journal. In EveryEvent mode each event is a
 // record of its own.
 func (c *Committer) commitJournaled(queue []event) (int, error) {
@@ -94,7 +98,9 @@ func (r *round) gather(events []event) error {
 		if r.c.o.Mode == EveryEvent {
 			upTo = &e.to
 		}
-		p, err := m.log.beginCommit(upTo, r.c.o.DirectBytes)
+		p, err := m.log.beginCommit(upTo, partLimits{
+			directBytes: r.c.o.DirectBytes, recordBytes: r.c.o.Journal.CommitBytesMax() / 2,
+		})
 		switch {
 		case errors.Is(err, ErrClosed): // the owner has closed the log, which flushed it
 			m.busy.Unlock()
@@ -106,6 +112,9 @@ func (r *round) gather(events []event) error {
 			m.busy.Unlock()
 		default:
 			p.member, p.tell = m, r.reported(e, p.to.offset)
+			if p.partial {
+				m.Dirty()
+			}
 			if p.direct {
 				r.direct = append(r.direct, p)
 			} else {
@@ -194,9 +203,8 @@ func (r *round) writeRecord(parts []*commitPart) (journal.Sequence, error) {
 	}
 	began := c.o.Clock.Now()
 	_, err := c.o.Journal.Commit(entries)
-	// The drainer was told long ago; it has not kept up with what comes in.
-	for errors.Is(err, journal.ErrFull) && c.drainForJournal() {
-		_, err = c.o.Journal.Commit(entries)
+	if errors.Is(err, journal.ErrFull) {
+		err = c.commitAfterDrain(entries)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("commit: %w: %w", ErrFailed, err)
@@ -248,4 +256,18 @@ func (r *round) abandon(err error, parts []*commitPart) error {
 		p.member.busy.Unlock()
 	}
 	return r.c.failure()
+}
+
+// commitAfterDrain commits what the journal had no room for. The drainer was told long ago; it has
+// not kept up with what comes in. A file that it gives back meanwhile is as good as one that is
+// given back here.
+func (c *Committer) commitAfterDrain(entries []journal.Entry) error {
+	err := error(journal.ErrFull)
+	for range fullRetriesMax {
+		if !errors.Is(err, journal.ErrFull) || c.o.Journal.OldestFileEnd() > 0 && !c.drainForJournal() {
+			break
+		}
+		_, err = c.o.Journal.Commit(entries)
+	}
+	return err
 }

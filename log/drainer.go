@@ -41,8 +41,12 @@ func (c *Committer) drainDue() {
 
 // drainForMemory drains the logs with the most memory until enough is free.
 func (c *Committer) drainForMemory() {
-	for c.failure() == nil && c.o.Buffers.over(drainAbove) {
-		logs := c.largest()
+	for c.failure() == nil {
+		excess := c.o.Buffers.excess(drainAbove, drainDown)
+		if excess <= 0 {
+			return
+		}
+		logs := c.largest(excess)
 		if len(logs) == 0 {
 			return // what is used is on its way already
 		}
@@ -53,8 +57,8 @@ func (c *Committer) drainForMemory() {
 	}
 }
 
-// largest returns the logs with the most undrained memory, as many as it takes.
-func (c *Committer) largest() []*Log {
+// largest returns the logs with the most undrained memory, as many as it takes for so many bytes.
+func (c *Committer) largest(excess int64) []*Log {
 	type use struct {
 		log   *Log
 		bytes int64
@@ -66,8 +70,6 @@ func (c *Committer) largest() []*Log {
 		}
 	}
 	slices.SortFunc(all, func(a, b use) int { return cmp.Compare(b.bytes, a.bytes) })
-	excess := c.o.Buffers.Stats().UndrainedBytes -
-		int64(drainDown*float64(c.o.Buffers.o.UndrainedBytesMax))
 	var logs []*Log
 	for _, u := range all {
 		if excess <= 0 {

@@ -134,6 +134,13 @@ func (l *Log) Close() error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
+	safe := err == nil
+	if errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrFailed) {
+		// The indexes found no room, so the next Open reads more. What the journal holds must find
+		// its way into the segments all the same: nobody drains the log any more.
+		_, flushErr := l.flush(drainHow{vouch: true})
+		safe = flushErr == nil
+	}
 	l.committing.Lock()
 	defer l.committing.Unlock()
 	l.flushing.Lock()
@@ -144,7 +151,7 @@ func (l *Log) Close() error {
 		return ErrClosed
 	}
 	l.mu.closed = true
-	l.mu.settled = err == nil && !l.mu.journaled.needs(l.mu.journaled.begun)
+	l.mu.settled = safe && !l.mu.journaled.needs(l.mu.journaled.begun)
 	l.cutActiveLocked(err)
 	for _, s := range l.set.Load().list {
 		s.release()

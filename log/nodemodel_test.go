@@ -133,6 +133,10 @@ func (m *nodeModel) failed(what string, err error) bool {
 		return false
 	}
 	m.killed = m.killed || errors.Is(err, errKilled)
+	if errors.Is(err, vfs.ErrIO) && !m.killed {
+		m.note("(dies of %v)", err)
+		m.killed = true
+	}
 	if (m.crashed == nil || !errors.Is(err, vfs.ErrCrashed)) && !m.killed {
 		m.fail("%s: %v", what, err)
 	}
@@ -145,6 +149,8 @@ func (m *nodeModel) step() {
 		m.armCrash()
 	case 1:
 		m.armKill()
+	case 2, 3:
+		m.armIO()
 	}
 	n := m.logs[m.rng.IntN(len(m.logs))]
 	switch k := m.rng.IntN(100); {
@@ -215,6 +221,18 @@ func (m *nodeModel) live() {
 	}
 }
 
+func (m *nodeModel) armIO() {
+	fault := vfs.Fault{
+		Op: vfs.OpSync, Nth: 1 + m.rng.IntN(10), Times: 1, Err: vfs.ErrIO,
+		Glob: []string{"*.journal", "recovery-point"}[m.rng.IntN(2)],
+	}
+	if m.rng.IntN(3) == 0 {
+		fault.Op = vfs.OpWrite
+	}
+	m.note("(EIO at %d of %v)", fault.Nth, fault.Op)
+	m.fs.Add(fault)
+}
+
 // armKill ends the process at one of its next file operations.
 func (m *nodeModel) armKill() {
 	fault := vfs.Fault{Nth: 1 + m.rng.IntN(60), Err: errKilled}
@@ -248,7 +266,9 @@ func (m *nodeModel) append(n *nodeLog) {
 	}
 	m.note("%s: append %d bytes, offsets %d to %d", n.name, len(p), n.end(), next)
 	if _, end, err := n.log.Append(p, 1); m.failed("append", err) {
-		return
+		if m.journal != nil { // else the bytes may be in the file all the same
+			return
+		}
 	} else if end != next {
 		m.fail("append = %d", end)
 	}
@@ -257,7 +277,7 @@ func (m *nodeModel) append(n *nodeLog) {
 		a.bytes, p = bytes.Clone(p[:size]), p[size:]
 		n.batches = append(n.batches, a)
 	}
-	if m.rng.IntN(8) > 0 {
+	if m.rng.IntN(8) > 0 && !m.killed && m.crashed == nil {
 		n.member.Dirty()
 	}
 }
@@ -312,7 +332,7 @@ func (m *nodeModel) reopen() {
 		}
 		n.told, n.cut = n.end(), -1
 	}
-	if m.failed("close committer", m.c.Close()) || m.failed("close journal", m.journal.Close()) {
+	if m.failed("close committer", m.c.Close()) || (m.journal != nil && m.failed("close journal", m.journal.Close())) {
 		return
 	}
 	m.open()
@@ -332,15 +352,38 @@ func (m *nodeModel) open() {
 	if m.failed("open journal", err) {
 		return
 	}
+	early := m.rng.IntN(2) == 0
+	if early {
+		for _, name := range m.journal.Logs() {
+			if m.failed("replay", Replay("/data/"+name, Options{FS: m.fs, Journal: m.journal, Name: name})) {
+				return
+			}
+		}
+		if m.rng.IntN(3) == 0 {
+			m.note("written through")
+			if m.failed("close journal", m.journal.Close()) {
+				return
+			}
+			m.journal = nil
+		} else if m.failed("recovered early", m.journal.Recovered()) {
+			return
+		}
+	}
 	m.buffers = testBuffers(m.t, int64(m.rng.IntN(64<<10)))
 	if m.rng.IntN(2) == 0 {
 		m.buffers.o.UndrainedBytesMax = int64(chunkBytesMin * (1 + m.rng.IntN(20)))
 	}
 	m.o.Journal, m.o.Buffers = m.journal, m.buffers
+	if m.journal == nil {
+		m.o.Buffers = nil
+	}
 	for _, n := range m.logs {
 		o := Options{
 			FS: m.fs, Journal: m.journal, Name: n.name, Buffers: m.buffers, SegmentBytes: m.segment,
 			IndexIntervalBytes: 300,
+		}
+		if m.journal == nil {
+			o.Buffers = nil
 		}
 		n.log, err = Open("/data/"+n.name, o)
 		if m.failed("open "+n.name, err) {
@@ -351,7 +394,7 @@ func (m *nodeModel) open() {
 			return
 		}
 	}
-	if m.failed("recovered", m.journal.Recovered()) {
+	if !early && m.failed("recovered", m.journal.Recovered()) {
 		return
 	}
 	m.c = NewCommitter(m.o)

@@ -44,7 +44,10 @@ func Replay(dir string, o Options) error {
 	r := &recovery{l: l}
 	err := r.load()
 	if err == nil {
-		err = r.replayJournal()
+		found := r.note.seq
+		if err = r.replayJournal(); err == nil && r.noted && r.note.seq == found {
+			err = r.keepNote()
+		}
 	}
 	if err = errors.Join(err, r.abandon()); err != nil && !errors.Is(err, ErrNotReplayed) {
 		err = replayError(err)
@@ -53,6 +56,16 @@ func Replay(dir string, o Options) error {
 		return fmt.Errorf("replay log %s: %w", dir, err)
 	}
 	return nil
+}
+
+// keepNote makes the note durable on whose word entries of the journal were passed over. A process
+// that was killed leaves a note that is read and that a power cut still takes back; the entries
+// are recycled before anybody opens the log, and then nothing would vouch for what they held.
+func (r *recovery) keepNote() error {
+	if err := r.l.flushing.note.write(r.note, true); err != nil {
+		return replayError(err)
+	}
+	return r.l.o.FS.SyncDir(r.l.dir)
 }
 
 // recovery is one Open. It is the only user of the log until it returns.
@@ -380,6 +393,12 @@ func (r *recovery) setMode() bool {
 	r.note.vouched = r.l.journaling()
 	if j := r.l.o.Journal; j != nil && (!r.noted || r.note.journalFrom > j.Next()) {
 		// The journal was deleted and begins anew, or the note was.
+		if r.noted {
+			r.l.o.Logger.Error("the commit journal is older than the log: it was deleted or replaced, and"+
+				" what only it held is lost", zap.String("dir", r.l.dir),
+				zap.Uint64("journal_next", uint64(j.Next())),
+				zap.Uint64("expected_at_least", uint64(r.note.journalFrom)))
+		}
 		r.note.journalFrom = j.Next()
 	}
 	return was.vouched != r.note.vouched || was.journalFrom != r.note.journalFrom

@@ -23,6 +23,9 @@ type replay struct {
 	// the record was written, and may not be there.
 	refs  []journal.Entry
 	wrote map[Offset]*segment // by base: must be synced
+	// newest is the newest entry, and lengths has, by base, those of segments that are sealed.
+	newest  journal.Entry
+	lengths map[Offset]int64
 }
 
 // replayJournal does what the journal asks for and makes it durable, with a note that says so: from
@@ -34,7 +37,9 @@ func (r *recovery) replayJournal() error {
 		// anything is new, and entries of its name are those of one that is gone.
 		return nil
 	}
-	p := &replay{r: r, vouched: r.note.flushed, wrote: map[Offset]*segment{}}
+	p := &replay{
+		r: r, vouched: r.note.flushed, wrote: map[Offset]*segment{}, lengths: map[Offset]int64{},
+	}
 	if err := j.Replay(r.l.o.Name, r.note.journalFrom, p.entry); err != nil {
 		return replayError(err)
 	}
@@ -71,6 +76,14 @@ func (p *replay) entry(seq journal.Sequence, e journal.Entry) error {
 	}
 	p.entries++
 	p.last = seq
+	// An entry that begins a segment where the one before ends says that the one before is sealed. One
+	// that begins elsewhere speaks of more segments than its own, which were drained.
+	if e.Segment == e.First && e.First == p.newest.End && e.Segment > p.newest.Segment &&
+		p.newest.Kind != 0 && !p.has(p.newest) {
+		p.lengths[Offset(p.newest.Segment)] = p.newest.Position + int64(p.newest.Length)
+	}
+	p.newest = e
+	p.newest.Payload = nil
 	if e.Kind == journal.Ref {
 		p.refs = append(p.refs, e)
 		return nil
@@ -206,6 +219,9 @@ func (p *replay) isWhole(e journal.Entry) (bool, error) {
 // sync makes durable what was written, and the names of the segments: a process that was killed may
 // have made some that it had not synced.
 func (p *replay) sync() error {
+	if err := p.cut(); err != nil {
+		return err
+	}
 	for _, s := range p.wrote {
 		f, err := s.file()
 		if err != nil {
@@ -221,4 +237,31 @@ func (p *replay) sync() error {
 	// Also for a segment that was there: a process that was killed after a roll leaves a name that a
 	// power cut can still take, and the note is about to say that the journal is not needed for it.
 	return p.r.l.o.FS.SyncDir(p.r.l.dir)
+}
+
+// cut ends the sealed segments with their last batch. What lies behind was never the log's: a crash
+// can give a file blocks with the bytes of another one.
+func (p *replay) cut() error {
+	for _, s := range p.r.segments {
+		length, sealed := p.lengths[s.base]
+		if !sealed {
+			continue
+		}
+		f, err := s.file()
+		if err != nil {
+			return err
+		}
+		size, err := f.Size()
+		if err != nil {
+			return err
+		}
+		if size <= length {
+			continue
+		}
+		if err := f.Truncate(length); err != nil {
+			return fmt.Errorf("cut segment %s: %w", s.path, err)
+		}
+		p.wrote[s.base] = s
+	}
+	return nil
 }

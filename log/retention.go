@@ -55,30 +55,42 @@ func (l *Log) expired(s *segment, keepMs int64, now UnixMs) bool {
 // that lie wholly below it. If that is all of them, the active one is sealed first. An offset at
 // or below the start changes nothing.
 func (l *Log) AdvanceStart(to Offset) error {
+	gone, err := l.raiseStart(to)
+	// Owned until the files have gone, which takes as long as the disk likes; a commit does not wait
+	// for it.
+	defer l.swapping.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.removeSegments(gone)
+}
+
+// raiseStart makes the start durable and returns the segments that lie wholly below it, of which
+// the log knows nothing any more. It leaves swapping to the caller, in any case.
+func (l *Log) raiseStart(to Offset) ([]*segment, error) {
 	l.committing.Lock()
 	defer l.committing.Unlock()
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
+	l.swapping.Lock()
 	if to <= l.Start() {
-		return nil
+		return nil, nil
 	}
 	if to > l.End() {
-		return l.outOfRange(to)
+		return nil, l.outOfRange(to)
 	}
 	if to == l.End() {
 		if err := l.Roll(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	// What remains must be there, by name too, before what goes may go.
 	// So must what the journal's entries hold, or they would bring back what goes.
 	if to > l.FlushedEnd() || l.namesPending() || l.journaling() {
 		if _, err := l.flushOwned(drainHow{}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	l.swapping.Lock()
-	defer l.swapping.Unlock()
 	state := l.flushing.note.state
 	state.start, state.journalFrom = to, l.journalEnd()
 	set := l.set.Load()
@@ -87,9 +99,12 @@ func (l *Log) AdvanceStart(to Offset) error {
 		state.recovery = point{offset: first, segment: first, maxTime: noTime, firstTime: noTime}
 	}
 	if err := l.replaceNoteOwned(state); err != nil {
-		return err
+		return nil, err
 	}
-	return l.dropOldest(gone)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set.Store(l.set.Load().from(gone))
+	return set.list[:gone], nil
 }
 
 // namesPending says whether a segment's name is not durable yet.
@@ -99,17 +114,12 @@ func (l *Log) namesPending() bool {
 	return l.mu.dirDirty
 }
 
-// dropOldest deletes the first n segments. A crash before all are gone leaves some wholly below
-// the start, which the next Open removes.
-func (l *Log) dropOldest(n int) error {
-	if n == 0 {
+// removeSegments deletes the files of segments that the log has let go of. A crash before all are
+// gone leaves some wholly below the start, which the next Open removes.
+func (l *Log) removeSegments(gone []*segment) error {
+	if len(gone) == 0 {
 		return nil
 	}
-	l.mu.Lock()
-	set := l.set.Load()
-	gone := set.list[:n]
-	l.set.Store(set.from(n))
-	l.mu.Unlock()
 	var err error
 	for _, s := range gone {
 		if removeErr := s.removeFiles(); removeErr != nil && err == nil {
@@ -118,6 +128,6 @@ func (l *Log) dropOldest(n int) error {
 		s.release()
 	}
 	l.o.Logger.Info("deleted segments below the log's start", zap.String("dir", l.dir),
-		zap.Int64("start", int64(l.Start())), zap.Int("segments", n), zap.Error(err))
+		zap.Int64("start", int64(l.Start())), zap.Int("segments", len(gone)), zap.Error(err))
 	return err
 }

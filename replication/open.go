@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -243,11 +242,14 @@ type sink struct{ p *Partition }
 // is what makes it once. The high watermark rule is the same as for every other batch.
 func (s sink) Deliver(b batch.Batch) (batch.Offset, error) {
 	p := s.p
-	done, err := p.reserve(context.Background(), len(b))
-	if err != nil {
-		return 0, err
+	if p.deps.buffers != nil && !p.deps.o.Manual {
+		// Not a reservation: producers that wait at the gate may hold all of the memory that there
+		// is to reserve, and it is this delivery that they wait for. What is drained frees memory
+		// whoever waits, so this wait ends.
+		if err := p.deps.buffers.AwaitDrain(); err != nil {
+			return 0, p.appendError(err)
+		}
 	}
-	defer done()
 	p.mu.Lock()
 	if p.mu.closed != nil {
 		err := p.mu.closed
