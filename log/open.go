@@ -420,10 +420,39 @@ func (r *recovery) makeDurable() error {
 		}
 		r.changed = true
 	}
+	if !r.l.journaling() {
+		// Nothing vouches for the end of such a log: what comes back behind it would be believed.
+		if err := r.keepLength(); err != nil {
+			return err
+		}
+	}
 	if !r.changed {
 		return nil
 	}
 	return r.l.o.FS.SyncDir(r.l.dir)
+}
+
+// keepLength makes the length of the last segment durable, and that nothing follows it. A process
+// that died within a truncation, or whose sync of it failed, leaves a log that looks cut and that a
+// power cut makes longer again, by records that others were to replace.
+func (r *recovery) keepLength() error {
+	s := r.segments[len(r.segments)-1]
+	f, err := s.file()
+	if err != nil {
+		return err
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(size); err != nil {
+		return fmt.Errorf("cut segment %s again: %w", s.path, err)
+	}
+	if err := f.SyncData(); err != nil {
+		return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
+	}
+	r.changed = true
+	return nil
 }
 
 // rewrite writes the bytes of a segment from a position on over themselves, and syncs.

@@ -96,7 +96,7 @@ func (l *Log) truncateLocked(cut point) error {
 	s.end.Store(int64(noOffset))
 	s.dropChunks()
 	l.mu.sealedAt = cut
-	if l.committing.at.offset > cut.offset {
+	if l.committing.at.offset >= cut.offset { // also one at the beginning of a segment that goes
 		l.committing.at = cut.mark()
 	}
 	l.mu.drainedAt = cut.mark()
