@@ -351,6 +351,9 @@ func (l *Log) checkpoint(upTo *Offset) error {
 		state.recovery == same.recovery && state.journalFrom == same.journalFrom {
 		return nil
 	}
+	if err := l.saveEpochsOwned(); err != nil {
+		return err
+	}
 	if err := l.syncTables(); err != nil {
 		return err
 	}

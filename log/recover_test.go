@@ -355,7 +355,9 @@ func TestEpochsFileDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustFlush(t, l)
+	if err := l.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
 	want := *l.epochs.Load()
 	for _, harm := range []func(at *vfs.Crash){
 		func(at *vfs.Crash) { mustRemove(t, at, testDir+"/"+epochsName) },
