@@ -181,7 +181,8 @@ func (l *Log) enterEpochLocked(e LeaderEpoch) error {
 // checkEpoch refuses an epoch that is older than one that the log has seen.
 func (l *Log) checkEpoch(e LeaderEpoch) error {
 	if last := l.LastEpoch(); e < last {
-		return fmt.Errorf("append to %s in epoch %d, the newest is %d: %w", l.dir, e, last, ErrStaleEpoch)
+		return fmt.Errorf("append to %s in epoch %d, the newest is %d: %w", l.dir, e, last,
+			ErrStaleEpoch)
 	}
 	return nil
 }

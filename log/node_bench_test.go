@@ -25,95 +25,135 @@ func BenchmarkNode(b *testing.B) {
 	}
 }
 
-func benchNode(b *testing.B, count, size int) {
+// benched is a node under load.
+type benched struct {
+	b       *testing.B
+	journal *journal.Journal
+	buffers *Buffers
+	c       *Committer
+	logs    []*benchedLog
+
+	mu     sync.Mutex
+	flight int
+	free   *sync.Cond
+}
+
+// benchedLog is one of its logs, with the ends of the batches that are on their way.
+type benchedLog struct {
+	*Log
+	member  *Member
+	waiting []Offset
+}
+
+func newBenched(b *testing.B, count int) *benched {
+	n := &benched{b: b}
+	n.free = sync.NewCond(&n.mu)
 	dir := b.TempDir()
-	j, err := journal.Open(journal.Options{FS: vfs.OS(), Dir: dir + "/journal"})
+	var err error
+	n.journal, err = journal.Open(journal.Options{FS: vfs.OS(), Dir: dir + "/journal"})
 	if err == nil {
-		err = j.Recovered()
+		err = n.journal.Recovered()
+	}
+	if err == nil {
+		n.buffers, err = NewBuffers(BuffersOptions{})
 	}
 	if err != nil {
 		b.Fatal(err)
 	}
-	buffers, err := NewBuffers(BuffersOptions{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := NewCommitter(CommitterOptions{Journal: j, Buffers: buffers, OnFailure: func(err error) { b.Error(err) }})
-	var mu sync.Mutex
-	flight, free := 0, sync.NewCond(&mu)
-	type benched struct {
-		*Log
-		member  *Member
-		waiting []Offset
-	}
-	logs := make([]*benched, count)
-	for i := range logs {
-		l := &benched{}
+	n.c = NewCommitter(CommitterOptions{
+		Journal: n.journal, Buffers: n.buffers, OnFailure: func(err error) { b.Error(err) },
+	})
+	for i := range count {
+		l := &benchedLog{}
 		l.Log, err = Open(fmt.Sprintf("%s/p%d", dir, i), Options{
-			FS: vfs.OS(), Journal: j, Buffers: buffers, Name: fmt.Sprintf("p%d", i),
+			FS: vfs.OS(), Journal: n.journal, Buffers: n.buffers, Name: fmt.Sprintf("p%d", i),
 		})
 		if err != nil {
 			b.Fatal(err)
 		}
-		l.member = c.Join(l.Log, func(end Offset) {
-			mu.Lock()
-			defer mu.Unlock()
-			for len(l.waiting) > 0 && l.waiting[0] <= end {
-				l.waiting = l.waiting[1:]
-				flight--
-			}
-			free.Signal()
-		})
-		logs[i] = l
+		l.member = n.c.Join(l.Log, func(end Offset) { n.told(l, end) })
+		n.logs = append(n.logs, l)
 	}
-	batch := buildBatch(b, 1, max(size>>10, 1), min(size, 1<<10)-80, 1000)
-	inFlight := max(min(16<<20/size, 2000), 1)
-	b.SetBytes(int64(len(batch)))
+	return n
+}
+
+func (n *benched) told(l *benchedLog, end Offset) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for len(l.waiting) > 0 && l.waiting[0] <= end {
+		l.waiting = l.waiting[1:]
+		n.flight--
+	}
+	n.free.Signal()
+}
+
+// append appends a batch when fewer than so many are on their way.
+func (n *benched) append(l *benchedLog, p []byte, most int) {
+	done, err := n.buffers.Reserve(context.Background(), len(p))
+	if err != nil {
+		n.b.Fatal(err)
+	}
+	n.mu.Lock()
+	for n.flight >= most {
+		n.free.Wait()
+	}
+	n.flight++
+	_, end, err := l.Append(p, 0)
+	if err != nil {
+		n.b.Fatal(err)
+	}
+	l.waiting = append(l.waiting, end)
+	n.mu.Unlock()
+	done()
+	l.member.Dirty()
+}
+
+func (n *benched) wait() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for n.flight > 0 {
+		n.free.Wait()
+	}
+}
+
+func (n *benched) close() {
+	for _, l := range n.logs {
+		l.member.Leave()
+		if err := l.Close(); err != nil {
+			n.b.Fatal(err)
+		}
+	}
+	if err := n.c.Close(); err != nil {
+		n.b.Fatal(err)
+	}
+	if err := n.journal.Close(); err != nil {
+		n.b.Fatal(err)
+	}
+}
+
+func benchNode(b *testing.B, count, size int) {
+	n := newBenched(b, count)
+	p := buildBatch(b, 1, max(size>>10, 1), min(size, 1<<10)-80, 1000)
+	most := max(min(16<<20/size, 2000), 1)
+	for _, l := range n.logs {
+		n.append(l, p, most)
+	}
+	n.wait()
+	s := n.c.Stats()
+	b.SetBytes(int64(len(p)))
 	before := cpuTime()
 	b.ResetTimer()
 	for i := range b.N {
-		l := logs[i%count]
-		done, err := buffers.Reserve(context.Background(), len(batch))
-		if err != nil {
-			b.Fatal(err)
-		}
-		mu.Lock()
-		for flight >= inFlight {
-			free.Wait()
-		}
-		flight++
-		_, end, err := l.Append(batch, 0)
-		if err != nil {
-			b.Fatal(err)
-		}
-		l.waiting = append(l.waiting, end)
-		mu.Unlock()
-		done()
-		l.member.Dirty()
+		n.append(n.logs[i%count], p, most)
 	}
-	mu.Lock()
-	for flight > 0 {
-		free.Wait()
-	}
-	mu.Unlock()
+	n.wait()
 	b.StopTimer()
-	gb := float64(b.N) * float64(len(batch)) / 1e9
+	gb := float64(b.N) * float64(len(p)) / 1e9
 	b.ReportMetric((cpuTime()-before).Seconds()/gb, "cpu-s/GB")
-	s := c.Stats()
-	b.ReportMetric(float64(s.FlushedBytes)/float64(s.Commits), "B/commit")
-	b.ReportMetric(float64(s.Drains)/float64(b.N), "drains/op")
-	for _, l := range logs {
-		l.member.Leave()
-		if err := l.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := c.Close(); err != nil {
-		b.Fatal(err)
-	}
-	if err := j.Close(); err != nil {
-		b.Fatal(err)
-	}
+	e := n.c.Stats()
+	b.ReportMetric(float64(e.FlushedBytes-s.FlushedBytes)/float64(e.Commits-s.Commits), "B/commit")
+	b.ReportMetric(float64(e.Drains-s.Drains)/float64(b.N), "drains/op")
+	n.close()
 }
 
 // cpuTime is what this process has used of the processors.

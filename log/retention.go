@@ -99,7 +99,7 @@ func (l *Log) raiseStart(to Offset) ([]*segment, error) {
 		state.recovery = point{offset: first, segment: first, maxTime: noTime, firstTime: noTime}
 	}
 	if err := l.saveEpochsOwned(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.replaceNoteOwned(state); err != nil {
 		return nil, err
