@@ -162,8 +162,8 @@ func (l *Log) SetEpoch(e LeaderEpoch) error {
 }
 
 // enterEpochLocked begins an epoch. The file follows later: until a checkpoint, the next Open reads
-// all batches that carry the epoch, and finds it there. With a thousand logs, a file for each at the
-// first append after a start was what took longest.
+// all batches that carry the epoch, and finds it there. With a thousand logs, a file for each at
+// the first append after a start was what took longest.
 func (l *Log) enterEpochLocked(e LeaderEpoch) error {
 	history := l.epochs.Load()
 	if e == history.last() {
