@@ -262,7 +262,7 @@ func (r *round) abandon(err error, parts []*commitPart) error {
 // not kept up with what comes in. A file that it gives back meanwhile is as good as one that is
 // given back here.
 func (c *Committer) commitAfterDrain(entries []journal.Entry) error {
-	err := error(journal.ErrFull)
+	err := journal.ErrFull
 	for range fullRetriesMax {
 		if !errors.Is(err, journal.ErrFull) || c.o.Journal.OldestFileEnd() > 0 && !c.drainForJournal() {
 			break
