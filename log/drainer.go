@@ -6,12 +6,21 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
+
+	"github.com/chronosdb/chronosdb/log/journal"
 )
 
 // The shares of the bound of undrained memory at which draining begins, and down to which it goes.
 const (
 	drainAbove = 0.5
 	drainDown  = 0.25
+
+	// drainTogetherMax is how many logs are written before the first of them is synced. A commit
+	// that writes directly to one of them waits for all.
+	drainTogetherMax = 128
+	// syncParallelMax is how many of them are synced at a time: the disk's flushes are shared.
+	syncParallelMax = 16
 )
 
 // drain is the goroutine that writes the segments behind the journal: when memory gets short, and
@@ -50,10 +59,7 @@ func (c *Committer) drainForMemory() {
 		if len(logs) == 0 {
 			return // what is used is on its way already
 		}
-		c.drainLogs(logs, func(l *Log) error {
-			_, err := l.flush(drainHow{})
-			return err
-		})
+		c.drainLogs(logs, 0)
 	}
 }
 
@@ -93,7 +99,7 @@ func (c *Committer) drainForJournal() bool {
 			logs = append(logs, l)
 		}
 	}
-	if !c.drainLogs(logs, func(l *Log) error { return l.settle(upTo) }) {
+	if !c.drainLogs(logs, upTo) {
 		return false
 	}
 	c.o.Journal.Release(upTo)
@@ -106,12 +112,14 @@ func (c *Committer) logs() []*Log {
 	c.mu.Lock()
 	all := slices.Clone(c.mu.members)
 	c.mu.Unlock()
-	gone := map[*Log]bool{}
+	gone, seen := map[*Log]bool{}, map[*Log]bool{}
 	logs := all[:0]
 	for _, l := range all {
-		if l.isSettled() {
+		switch {
+		case l.isSettled():
 			gone[l] = true
-		} else {
+		case !seen[l]: // a log may have joined twice
+			seen[l] = true
 			logs = append(logs, l)
 		}
 	}
@@ -130,48 +138,64 @@ func (l *Log) isSettled() bool {
 	return l.mu.settled
 }
 
-// drainLogs drains logs, a few at a time. It is false if one could not be drained: then nothing is
-// given back. A write error is final for the committer.
-func (c *Committer) drainLogs(logs []*Log, drain func(l *Log) error) bool {
-	var mu sync.Mutex
-	ok := true
-	work := make(chan *Log, len(logs))
-	for _, l := range logs {
-		work <- l
-	}
-	close(work)
-	one := func() {
-		for l := range work {
-			if err := c.drainLog(l, drain); err != nil {
-				mu.Lock()
-				ok = false
-				mu.Unlock()
+// drainLogs drains logs: for memory, or with upTo so far that no entry of the journal at or below
+// it is needed. Many are written before the first is synced, because then a file system makes them
+// durable in one go. It is false if one could not be drained: then nothing is given back. A write
+// error is final for the committer.
+func (c *Committer) drainLogs(logs []*Log, upTo journal.Sequence) bool {
+	var failed atomic.Bool
+	for some := range slices.Chunk(logs, drainTogetherMax) {
+		drains := make([]*logDrain, len(some))
+		c.each(len(some), commitParallelMax, func(i int) {
+			var err error
+			drains[i], err = some[i].drainFor(upTo)
+			if c.drainFailed(some[i], err) {
+				failed.Store(true)
 			}
-		}
+		})
+		c.each(len(some), syncParallelMax, func(i int) {
+			d := drains[i]
+			if d == nil {
+				return
+			}
+			if c.drainFailed(d.log, d.finish()) {
+				failed.Store(true)
+				return
+			}
+			c.stats.drains.Add(1)
+			c.stats.drainedBytes.Add(max(d.before-d.log.undrained.Load(), 0))
+		})
 	}
-	if len(logs) == 1 || c.o.Manual {
-		one()
-		return ok
-	}
-	var wg sync.WaitGroup
-	for range min(commitParallelMax, len(logs)) {
-		wg.Go(one) // ends when the work is used up; Wait waits for it
-	}
-	wg.Wait()
-	return ok
+	return !failed.Load()
 }
 
-func (c *Committer) drainLog(l *Log, drain func(l *Log) error) error {
-	before := l.undrained.Load()
-	err := drain(l)
-	switch {
-	case err == nil:
-		c.stats.drains.Add(1)
-		c.stats.drainedBytes.Add(max(before-l.undrained.Load(), 0))
-	case errors.Is(err, ErrClosed) && l.isSettled():
-		return nil
-	case !errors.Is(err, ErrClosed):
+// each calls do for 0 to n-1, so many at a time, and waits for all.
+func (c *Committer) each(n, parallel int, do func(i int)) {
+	if n == 1 || c.o.Manual {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, parallel) {
+		wg.Go(func() { // ends when all are taken; Wait waits for it
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				do(int(i - 1))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// drainFailed sorts what came of a drain: a log that was closed meanwhile needs none.
+func (c *Committer) drainFailed(l *Log, err error) bool {
+	if err == nil || errors.Is(err, ErrClosed) && l.isSettled() {
+		return false
+	}
+	if !errors.Is(err, ErrClosed) {
 		c.fail(fmt.Errorf("drain: %w", err))
 	}
-	return err
+	return true
 }

@@ -42,42 +42,67 @@ func (l *Log) flush(how drainHow) (flushed, error) {
 
 // flushOwned is flush for the owner of flushing.
 func (l *Log) flushOwned(how drainHow) (flushed, error) {
-	w, err := l.takeDirty(how)
+	w, err := l.writeOwned(how)
 	if err != nil {
 		return flushed{}, err
 	}
-	defer w.release()
-	if len(w.segments) == 0 && !w.dirDirty && w.at.offset == l.flushing.note.state.flushed {
-		return w.flushed, l.vouchOwned(how) // nothing was appended since the last one
-	}
-	if err := l.noteAhead(); err != nil {
+	if err := l.syncOwned(w, how); err != nil {
 		return flushed{}, err
 	}
-	began := l.o.Clock.Now()
+	return w.flushed, nil
+}
+
+// writeOwned takes what is dirty and writes what of it is in memory. syncOwned follows, by the same
+// owner of flushing: in between, others may write and sync, so that a file system can make many
+// files durable in one go.
+func (l *Log) writeOwned(how drainHow) (*work, error) {
+	w, err := l.takeDirty(how)
+	if err != nil {
+		return nil, err
+	}
+	if len(w.segments) == 0 && !w.dirDirty && w.at.offset == l.flushing.note.state.flushed {
+		w.idle = true // nothing was appended since the last one
+		return w, nil
+	}
+	err = l.noteAhead()
 	for i := range w.segments {
-		if err := l.drainSegment(&w.segments[i]); err != nil {
-			return flushed{}, l.fail(err)
+		if err == nil {
+			err = l.drainSegment(&w.segments[i])
 		}
 	}
+	if err != nil {
+		w.release()
+		return nil, l.fail(err)
+	}
+	return w, nil
+}
+
+// syncOwned makes durable what writeOwned has taken, and notes it.
+func (l *Log) syncOwned(w *work, how drainHow) error {
+	defer w.release()
+	if w.idle {
+		return l.vouchOwned(how)
+	}
+	began := l.o.Clock.Now()
 	for _, s := range w.segments {
 		if err := l.syncSegment(s.segment); err != nil {
 			// Not retried, ever: the kernel may have dropped the pages and marked them clean, so
 			// that the next fdatasync succeeds and proves nothing.
-			return flushed{}, l.fail(err)
+			return l.fail(err)
 		}
 	}
 	if w.dirDirty {
 		// Before the first ack that depends on the new segment: a crash could keep the file's
 		// bytes and lose its name.
 		if err := l.o.FS.SyncDir(l.dir); err != nil {
-			return flushed{}, l.fail(err)
+			return l.fail(err)
 		}
 	}
 	w.took = l.o.Clock.Now().Sub(began)
 	if err := l.publishDrained(w); err != nil {
-		return flushed{}, err
+		return err
 	}
-	return w.flushed, l.vouchOwned(how)
+	return l.vouchOwned(how)
 }
 
 // noteAhead is the fault NoteAheadOfSegment.
@@ -95,6 +120,7 @@ type work struct {
 	flushed
 	segments []drainedSegment // oldest first
 	dirDirty bool
+	idle     bool  // there is nothing to do
 	appended int64 // bytes appended since Open, when the work was taken
 }
 

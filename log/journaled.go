@@ -88,21 +88,47 @@ func (l *Log) journalNeeds(upTo journal.Sequence) bool {
 	return !l.mu.settled && l.mu.journaled.needs(upTo)
 }
 
-// settle makes every entry with a sequence at or below upTo unnecessary: the segments get the
-// bytes, and if need be the note is synced.
-func (l *Log) settle(upTo journal.Sequence) error {
+// drainFor is the first half of a drain: what is in memory is written. With upTo, it is only if the
+// journal has an entry at or below it that is needed. It locks flushing; finish unlocks it.
+func (l *Log) drainFor(upTo journal.Sequence) (*logDrain, error) {
 	l.flushing.Lock()
+	d := &logDrain{log: l, upTo: upTo, before: l.undrained.Load()}
+	if upTo > 0 {
+		l.mu.Lock()
+		needed := l.mu.journaled.needsDrain(upTo)
+		l.mu.Unlock()
+		if !needed {
+			return d, nil // it may need a note
+		}
+	}
+	var err error
+	if d.work, err = l.writeOwned(drainHow{}); err != nil {
+		l.flushing.Unlock()
+		return nil, err
+	}
+	return d, nil
+}
+
+// logDrain is a drain under way.
+type logDrain struct {
+	log    *Log
+	upTo   journal.Sequence
+	work   *work // nil if nothing has to be drained
+	before int64 // undrained memory
+}
+
+// finish makes durable what was written. With upTo, no entry at or below it is needed after it: if
+// need be the note is synced.
+func (d *logDrain) finish() error {
+	l := d.log
 	defer l.flushing.Unlock()
-	l.mu.Lock()
-	drain := l.mu.journaled.needsDrain(upTo)
-	l.mu.Unlock()
-	if drain {
-		if _, err := l.flushOwned(drainHow{}); err != nil {
+	if d.work != nil {
+		if err := l.syncOwned(d.work, drainHow{}); err != nil {
 			return err
 		}
 	}
 	l.mu.Lock()
-	note := l.mu.journaled.needsNote(upTo)
+	note := d.upTo > 0 && l.mu.journaled.needsNote(d.upTo)
 	l.mu.Unlock()
 	if !note {
 		return nil
