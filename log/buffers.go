@@ -53,7 +53,7 @@ func (o *BuffersOptions) Validate() error {
 type Buffers struct {
 	o     BuffersOptions
 	pools [16]sync.Pool // by bits.Len of the size, of *[]byte: memory at rest goes back by itself
-	short chan struct{} // holds one value when half of the bound is used: somebody should drain
+	short chan struct{} // holds one value when memory gets short: somebody should drain
 
 	mu struct { // short: never held during I/O or a wait
 		sync.Mutex
@@ -253,7 +253,7 @@ func (b *Buffers) newChunk(n int64) *chunk {
 	c.refs.Store(1)
 	b.mu.Lock()
 	b.mu.undrained += int64(len(c.buf))
-	short := b.mu.undrained > b.o.UndrainedBytesMax/2
+	short := float64(b.mu.undrained) > drainAbove*float64(b.o.UndrainedBytesMax)
 	b.mu.Unlock()
 	if short {
 		b.wantDrain()

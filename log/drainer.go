@@ -13,8 +13,8 @@ import (
 
 // The shares of the bound of undrained memory at which draining begins, and down to which it goes.
 const (
-	drainAbove = 0.5
-	drainDown  = 0.25
+	drainAbove = 0.75
+	drainDown  = 0.6
 
 	// drainTogetherMax is how many logs are written before the first of them is synced. A commit
 	// that writes directly to one of them waits for all.
