@@ -73,7 +73,7 @@ func (l *Log) Append(p []byte, epoch LeaderEpoch) (first, end Offset, err error)
 	if err := l.writableLocked(); err != nil {
 		return noOffset, noOffset, err
 	}
-	if err := l.checkEpoch(epoch); err != nil {
+	if err := l.enterEpochLocked(epoch); err != nil {
 		return noOffset, noOffset, err
 	}
 	if l.mustRollLocked(s, len(p)) {
@@ -84,13 +84,7 @@ func (l *Log) Append(p []byte, epoch LeaderEpoch) (first, end Offset, err error)
 	first = l.End()
 	end = first + Offset(s.offsets)
 	stamp(p, first, epoch)
-	// Before the batches can be seen: who asks where an epoch ends must know of the next one.
-	before := l.epochs.Load()
-	if err := l.enterEpochLocked(epoch); err != nil {
-		return noOffset, noOffset, err
-	}
 	if err := l.writeLocked(p, end); err != nil {
-		l.epochs.Store(before)
 		return noOffset, noOffset, err
 	}
 	return first, end, nil

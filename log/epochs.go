@@ -2,7 +2,6 @@ package log
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"sort"
@@ -143,93 +142,42 @@ func (l *Log) EpochEnd(e LeaderEpoch) (LeaderEpoch, Offset) {
 	return l.epochs.Load().endOf(e, end)
 }
 
-// SetEpoch makes a new leader epoch durable, beginning at the log's end. Append begins one itself,
-// which is as durable as its batches; a leader that has not appended yet does it here, so that its
-// epoch is never used again. An epoch that is already the newest is no error.
+// SetEpoch makes a new leader epoch durable, beginning at the log's end. Append does it itself
+// when it must; a leader that has not appended yet does it here, so that its epoch is never used
+// again. An epoch that is already the newest is no error.
 func (l *Log) SetEpoch(e LeaderEpoch) error {
-	l.flushing.Lock()
-	defer l.flushing.Unlock()
 	l.mu.Lock()
-	err := l.writableLocked()
-	if err == nil {
-		err = l.enterEpochLocked(e)
-	}
-	l.mu.Unlock()
-	if err != nil {
+	defer l.mu.Unlock()
+	if err := l.writableLocked(); err != nil {
 		return err
 	}
-	return l.saveEpochsOwned()
+	return l.enterEpochLocked(e)
 }
 
-// enterEpochLocked begins an epoch. The file follows later: until a checkpoint, the next Open reads
-// all batches that carry the epoch, and finds it there. With a thousand logs, a file for each at
-// the first append after a start was what took longest.
+// enterEpochLocked makes the epoch durable before the first batch that carries it: a follower
+// that truncates by epoch must find it, whatever crashed. It syncs under mu, which is allowed
+// because it happens once in a leadership.
 func (l *Log) enterEpochLocked(e LeaderEpoch) error {
 	history := l.epochs.Load()
 	if e == history.last() {
 		return nil
 	}
-	if err := l.checkEpoch(e); err != nil {
-		return err
-	}
-	next := history.since(l.Start()).with(e, l.End())
-	l.epochs.Store(&next)
-	l.mu.epochsUnsaved = true
-	return nil
-}
-
-// checkEpoch refuses an epoch that is older than one that the log has seen.
-func (l *Log) checkEpoch(e LeaderEpoch) error {
-	if last := l.LastEpoch(); e < last {
-		return fmt.Errorf("append to %s in epoch %d, the newest is %d: %w", l.dir, e, last,
+	if e < history.last() {
+		return fmt.Errorf("append to %s in epoch %d, the newest is %d: %w", l.dir, e, history.last(),
 			ErrStaleEpoch)
 	}
-	return nil
+	return l.storeEpochsLocked(history.since(l.Start()).with(e, l.End()))
 }
 
-// saveEpochsOwned brings the file up to the history, before the recovery point moves past batches
-// that it does not know of. The caller owns flushing, as everybody does who writes the file.
-func (l *Log) saveEpochsOwned() error {
-	l.mu.Lock()
-	unsaved := l.mu.epochsUnsaved
-	l.mu.epochsUnsaved = false
-	l.mu.Unlock()
-	if !unsaved {
-		return nil
-	}
-	err := l.writeEpochs(*l.epochs.Load())
-	if err == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mu.epochsUnsaved = true
-	if errors.Is(err, ErrNoSpace) {
-		return err
-	}
-	return l.failLocked(err)
-}
-
-// writeEpochs replaces the file.
-func (l *Log) writeEpochs(e epochs) error {
+// storeEpochsLocked replaces the file, then the history in memory.
+func (l *Log) storeEpochsLocked(e epochs) error {
 	err := l.o.FS.WriteFileAtomic(l.o.FS.PathJoin(l.dir, epochsName), e.encode())
 	if vfs.IsShortage(err) {
 		return fmt.Errorf("store leader epochs of %s: %w: %w", l.dir, ErrNoSpace, err)
 	}
 	if err != nil {
-		return fmt.Errorf("store leader epochs of %s: %w", l.dir, err)
+		return l.failLocked(fmt.Errorf("store leader epochs of %s: %w", l.dir, err))
 	}
-	return nil
-}
-
-// storeEpochsLocked replaces the file, then the history in memory.
-func (l *Log) storeEpochsLocked(e epochs) error {
-	if err := l.writeEpochs(e); errors.Is(err, ErrNoSpace) {
-		return err
-	} else if err != nil {
-		return l.failLocked(err)
-	}
-	l.mu.epochsUnsaved = false
 	l.epochs.Store(&e)
 	return nil
 }

@@ -377,9 +377,6 @@ func (l *Log) checkpoint(upTo *Offset) error {
 		state.recovery == same.recovery && state.journalFrom == same.journalFrom {
 		return nil
 	}
-	if err := l.saveEpochsOwned(); err != nil {
-		return err
-	}
 	if err := l.syncTables(); err != nil {
 		return err
 	}

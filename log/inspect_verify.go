@@ -179,8 +179,6 @@ func (v *verification) readEpochs() {
 	switch {
 	case isNotExist(err) && (len(v.bases) == 0 || v.note.flushed == v.note.start):
 		// A log without a record has no epoch.
-	case isNotExist(err) && v.note.recovery.pos == 0 && v.note.recovery.segment == v.bases[0]:
-		// Nor has it a file before its first checkpoint: the next start reads all batches.
 	case err != nil:
 		v.report(GradeDerived, path, 0, fmt.Errorf("%w; a start makes it anew from the batches", err))
 	}
@@ -328,11 +326,7 @@ func (c *segmentCheck) batch(b BatchAt) error {
 	c.index.batch(at, c.maxTime)
 	c.times.batch(at, c.maxTime)
 	c.maxTime = max(c.maxTime, b.Batch.MaxTimestamp())
-	e, known := c.v.epochs.at(at.offset)
-	if at.offset >= c.v.note.recovery.offset && b.Batch.LeaderEpoch() > c.v.epochs.last() {
-		known = false // an epoch that is in the file from the next checkpoint on
-	}
-	if known && e != b.Batch.LeaderEpoch() {
+	if e, known := c.v.epochs.at(at.offset); known && e != b.Batch.LeaderEpoch() {
 		c.add(GradeDamage, b.File, b.Position, fmt.Errorf("%w: the batch of offset %d has leader epoch"+
 			" %d, %s says %d", batch.ErrCorrupt, at.offset, b.Batch.LeaderEpoch(), epochsName, e))
 	}

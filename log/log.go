@@ -52,21 +52,20 @@ type Log struct {
 
 	mu struct { // short: never held during a sync, but for a new epoch and Truncate
 		sync.Mutex
-		segmentBytes  int64
-		segmentMs     int64
-		jitterMs      int64      // see SetTopicPacing
-		indexBytes    int64      // how much log lies between two new index entries
-		dirty         []*segment // written since the last flush, oldest first
-		dirDirty      bool       // a segment's name is not durable yet
-		epochsUnsaved bool       // the file of the epochs is older than they are
-		chunkBytes    int64      // size of the next chunk
-		sealedAt      point      // end of the log when the newest chunk was sealed the last time
-		sealedBytes   int64      // bytes appended since Open until then
-		drainedAt     mark       // below it the segments are durable
-		journaled     journaled  // what the journal has of the log
-		settled       bool       // closed, and nothing of the journal is needed any more
-		failed        error      // the first write or sync error; final
-		closed        bool
+		segmentBytes int64
+		segmentMs    int64
+		jitterMs     int64      // see SetTopicPacing
+		indexBytes   int64      // how much log lies between two new index entries
+		dirty        []*segment // written since the last flush, oldest first
+		dirDirty     bool       // a segment's name is not durable yet
+		chunkBytes   int64      // size of the next chunk
+		sealedAt     point      // end of the log when the newest chunk was sealed the last time
+		sealedBytes  int64      // bytes appended since Open until then
+		drainedAt    mark       // below it the segments are durable
+		journaled    journaled  // what the journal has of the log
+		settled      bool       // closed, and nothing of the journal is needed any more
+		failed       error      // the first write or sync error; final
+		closed       bool
 	}
 }
 

@@ -202,6 +202,7 @@ func (m *model) append() {
 	if first != m.end() || end != next {
 		m.fail("append = %d, %d", first, end)
 	}
+	m.epochMin = m.epoch
 	for _, a := range added {
 		b, rest, _ := batch.Next(p)
 		a.bytes, p = bytes.Clone(b), rest
@@ -250,7 +251,6 @@ func (m *model) flush() {
 		m.fail("flush = %d, flushed end %d, want %d", end, m.log.FlushedEnd(), m.end())
 	}
 	m.acked, m.cutMin = end, end
-	m.epochMin = m.log.LastEpoch()
 }
 
 func (m *model) checkpoint() {
@@ -272,7 +272,6 @@ func (m *model) checkpoint() {
 // checkpointed is what holds after a checkpoint up to an offset.
 func (m *model) checkpointed(to Offset) {
 	m.acked, m.cutMin = m.end(), m.end()
-	m.epochMin = m.log.LastEpoch()
 	for _, b := range m.batches {
 		if b.next <= to && b.next > m.recovery {
 			m.recovery = b.next

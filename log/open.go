@@ -78,8 +78,7 @@ type recovery struct {
 
 	epochs      epochs
 	epochsKnown bool // whether the epochs file was intact
-	newEpochs   bool // whether the batches have told of more
-	rebuilt     bool // whether the file must be written, as it was lost
+	newEpochs   bool // whether the file must be written
 
 	next    Offset // the offset that must come next in the scan
 	changed bool   // whether files were cut or removed
@@ -153,9 +152,6 @@ func (r *recovery) load() error {
 		}
 	}
 	slices.SortFunc(r.segments, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
-	if len(r.segments) > 0 && (!r.noted || r.segments[0].base >= r.note.recovery.offset) {
-		r.epochsKnown = true // all batches are read, and say it
-	}
 	return r.removeStrays(names)
 }
 
@@ -292,19 +288,17 @@ func (r *recovery) dropBelowStart() error {
 func (r *recovery) recoverEpochs() error {
 	l := r.l
 	if !r.epochsKnown && len(r.segments) > 0 && r.next > r.segments[0].base {
-		// The file was replaced atomically before the recovery point moved past the first batch of
-		// each epoch, so no crash leads here: it was deleted or has rotted. Epochs without records
-		// are lost with it.
+		// The file was replaced atomically before the first append of each epoch, so no crash
+		// leads here: it was deleted or has rotted. Epochs without records are lost with it.
 		l.o.Logger.Warn("rebuilding damaged leader epochs from the batches", zap.String("dir", l.dir))
 		if err := r.epochsFromBatches(); err != nil {
 			return err
 		}
-		r.rebuilt = true
+		r.newEpochs = true
 	}
 	r.epochs = r.epochs.lowerTo(r.next)
 	l.epochs.Store(&r.epochs)
-	l.mu.epochsUnsaved = r.newEpochs
-	if !r.rebuilt {
+	if !r.newEpochs {
 		return r.keepEpochs()
 	}
 	path := l.o.FS.PathJoin(l.dir, epochsName)

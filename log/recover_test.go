@@ -355,9 +355,7 @@ func TestEpochsFileDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Checkpoint(); err != nil {
-		t.Fatal(err)
-	}
+	mustFlush(t, l)
 	want := *l.epochs.Load()
 	for _, harm := range []func(at *vfs.Crash){
 		func(at *vfs.Crash) { mustRemove(t, at, testDir+"/"+epochsName) },

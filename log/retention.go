@@ -98,9 +98,6 @@ func (l *Log) raiseStart(to Offset) ([]*segment, error) {
 	if first := set.list[gone].base; state.recovery.segment < first {
 		state.recovery = point{offset: first, segment: first, maxTime: noTime, firstTime: noTime}
 	}
-	if err := l.saveEpochsOwned(); err != nil {
-		return nil, err
-	}
 	if err := l.replaceNoteOwned(state); err != nil {
 		return nil, err
 	}

@@ -98,6 +98,7 @@ func (w *world) append(i, records, valueBytes int) error {
 	case int64(first) != b.base || int64(end) != b.end || !bytes.Equal(raw, b.raw):
 		return fmt.Errorf("appended at %d to %d, expected %d to %d", first, end, b.base, b.end)
 	}
+	m.update(func(p *promise) { p.epoch = max(p.epoch, w.epoch) })
 	w.node.members[i].Dirty()
 	return nil
 }

@@ -29,7 +29,7 @@ func defaultSeeds() int {
 	if invariant.Enabled {
 		return 100
 	}
-	return 1500
+	return 400
 }
 
 // history runs one random history.

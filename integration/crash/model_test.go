@@ -22,7 +22,7 @@ type promise struct {
 	flushed int64    // below it nothing may be lost
 	start   int64    // below it nothing is served
 	startTo int64    // the start that is being set, or may have been; else start
-	epoch   int32    // an epoch that was set, and must not be forgotten even without a batch
+	epoch   int32    // an epoch that must not be forgotten
 	// compacted is up to where records may be gone that have a later one with their key.
 	compacted int64
 }
@@ -63,17 +63,6 @@ func (p *promise) endsWhole(end int64) bool {
 	return end == 0 || slices.ContainsFunc(p.batches, func(b stored) bool { return b.end == end })
 }
 
-// lastEpoch returns the newest epoch that was set or is that of a flushed batch.
-func (p *promise) lastEpoch() int32 {
-	last := p.epoch
-	for _, b := range p.batches {
-		if b.end <= p.flushed {
-			last = max(last, b.epoch())
-		}
-	}
-	return last
-}
-
 // judgeOpened checks a log that was opened after a crash against what was promised before it.
 func (p promise) judgeOpened(l *log.Log) error {
 	start, end := int64(l.Start()), int64(l.End())
@@ -86,8 +75,8 @@ func (p promise) judgeOpened(l *log.Log) error {
 		return fmt.Errorf("the log ends at %d, where no batch ends; %d was the end", end, p.end())
 	case int64(l.FlushedEnd()) != end:
 		return fmt.Errorf("the log ends at %d and calls %d flushed", end, l.FlushedEnd())
-	case int32(l.LastEpoch()) < p.lastEpoch():
-		return fmt.Errorf("the epoch is %d, it was %d", l.LastEpoch(), p.lastEpoch())
+	case int32(l.LastEpoch()) < p.epoch:
+		return fmt.Errorf("the epoch is %d, it was %d", l.LastEpoch(), p.epoch)
 	}
 	return p.judgeReads(l)
 }

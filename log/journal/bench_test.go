@@ -10,12 +10,12 @@ import (
 )
 
 // BenchmarkCommit commits records to a real disk, in files that have been used before. The folder
-// for it is CHRONOS_BENCH_DIR, as the usual one may be in memory.
+// for it is CHRONOS_TEST_BENCH_DIR, as the usual one may be in memory.
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{4 << 10, 64 << 10, 1 << 20} {
 		b.Run(fmt.Sprintf("%dKiB", n>>10), func(b *testing.B) {
 			//nolint:usetesting // b.TempDir cannot be told where.
-			dir, err := os.MkdirTemp(os.Getenv("CHRONOS_BENCH_DIR"), "journal")
+			dir, err := os.MkdirTemp(os.Getenv("CHRONOS_TEST_BENCH_DIR"), "journal")
 			must(b, err)
 			defer func() { must(b, os.RemoveAll(dir)) }()
 			j := start(b, Options{FS: vfs.OS(), Dir: dir + "/journal", FilesMax: 2})
