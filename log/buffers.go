@@ -132,6 +132,13 @@ func (b *Buffers) Reserve(ctx context.Context, n int) (done func(), err error) {
 	return func() { b.unreserve(r.n) }, nil
 }
 
+// Fits reports whether Reserve would let in so many bytes at once.
+func (b *Buffers) Fits(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.mu.waiting) == 0 && b.fitsLocked(int64(n))
+}
+
 // AwaitDrain waits while more memory is used by bytes that are not drained than may be, whoever has
 // reserved how much. It is for appends on whose end a reservation may depend.
 func (b *Buffers) AwaitDrain() error {

@@ -92,6 +92,13 @@ func (p *Partition) reserve(ctx context.Context, n int) (done func(), err error)
 	if p.deps.buffers == nil {
 		return func() {}, nil
 	}
+	if p.deps.o.Manual && !p.deps.buffers.Fits(n) {
+		// Nobody drains but the next commit. What then has no room goes without a reservation: there is
+		// nobody who would wait for its memory either.
+		if _, err := p.deps.committer.CommitOnce(); err != nil || !p.deps.buffers.Fits(n) {
+			return func() {}, err
+		}
+	}
 	done, err = p.deps.buffers.Reserve(ctx, n)
 	if err != nil && ctx.Err() == nil {
 		err = p.appendError(err)
