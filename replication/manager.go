@@ -62,6 +62,7 @@ type Manager struct {
 	mu struct { // short
 		sync.RWMutex
 		slots  map[metadata.TopicID][]slot
+		tally  tally
 		closed bool
 	}
 	ids struct { // producer ids left of the block that was taken last
@@ -201,6 +202,9 @@ func (m *Manager) openTopics() {
 	progress := newOpenProgress(&m.o, len(dirs), func(opened map[string]bool) int64 {
 		return tailsOf(&m.o, dirs, opened)
 	})
+	m.mu.Lock()
+	m.mu.tally.admit(topics...)
+	m.mu.Unlock()
 	var group errgroup.Group
 	group.SetLimit(openParallelMax)
 	if m.o.Manual {
@@ -316,9 +320,10 @@ func (m *Manager) takeOffline(p *Partition) {
 	p.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, slots := range m.mu.slots {
+	for id, slots := range m.mu.slots {
 		for i := range slots {
-			if slots[i].partition == p {
+			if slots[i].partition == p && slots[i].offline == nil {
+				m.mu.tally.retire(id, p)
 				slots[i].offline = reason
 			}
 		}

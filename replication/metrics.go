@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -13,8 +12,8 @@ import (
 )
 
 const (
-	// TopicMetricsMax bounds the topics that have figures of their own: the oldest ones. The others
-	// are summed up as OtherTopics, so that whoever makes topics does not make time series.
+	// TopicMetricsMax bounds the topics that have figures of their own: those that were there first.
+	// The others are summed up as OtherTopics, so that whoever makes topics does not make time series.
 	TopicMetricsMax = 100
 	// OtherTopics is what the sum of the topics beyond TopicMetricsMax is called. No topic is: a
 	// name begins with no parenthesis.
@@ -33,16 +32,21 @@ type Metrics struct {
 	LogSegments       int
 	StagingSegments   int
 	Topics            []TopicMetrics // at most TopicMetricsMax, and one of the others
-	IndexRebuilds     int64          // of segments whose index was damaged or missing
-	CutBytes          int64          // torn tails that the start has cut
-	Compaction        CompactionMetrics
-	Pending           int64
-	HasNextDue        bool
-	NextDue           clock.UnixMs
-	Schedules         timer.Stats // summed over all partitions
-	Commits           log.CommitterStats
-	Buffers           log.BuffersStats // zero in periodic mode
-	Journal           journal.Stats    // zero in periodic mode
+	Counts
+	Pending    int64
+	HasNextDue bool
+	NextDue    clock.UnixMs
+	Schedules  timer.Stats // summed over all partitions
+	Commits    log.CommitterStats
+	Buffers    log.BuffersStats // zero in periodic mode
+	Journal    journal.Stats    // zero in periodic mode
+}
+
+// Counts is what logs have counted since the start, those included that are gone.
+type Counts struct {
+	IndexRebuilds int64 // of segments whose index was damaged or missing
+	CutBytes      int64 // torn tails that the start has cut
+	Compaction    CompactionMetrics
 }
 
 // CompactionMetrics is what compaction has done to all logs since the start.
@@ -64,6 +68,8 @@ type TopicMetrics struct {
 // topicParts are the partitions of one topic that are in service.
 type topicParts struct {
 	topic *metadata.Topic
+	own   bool    // whether it has figures of its own
+	gone  Traffic // of its partitions that are offline; of such a topic only
 	parts []*Partition
 }
 
@@ -76,34 +82,37 @@ func (m *Manager) Metrics() Metrics {
 	if m.journal != nil {
 		s.Journal = m.journal.Stats()
 	}
-	topics := m.topicParts(&s)
-	for i, t := range topics {
-		one := TopicMetrics{Topic: t.topic.Name}
+	topics, others := m.topicParts(&s)
+	for _, t := range topics {
+		one := TopicMetrics{Topic: t.topic.Name, Traffic: t.gone}
 		for _, p := range t.parts {
 			p.addMetrics(&s, &one)
 		}
-		if i < TopicMetricsMax {
+		if t.own {
 			s.Topics = append(s.Topics, one)
-			continue
+		} else {
+			others.add(one)
 		}
-		if i == TopicMetricsMax {
-			s.Topics = append(s.Topics, TopicMetrics{Topic: OtherTopics})
-		}
-		s.Topics[TopicMetricsMax].add(one)
+	}
+	if len(topics) > len(s.Topics) || others.Traffic != (Traffic{}) {
+		s.Topics = append(s.Topics, others)
 	}
 	s.Pending = s.Schedules.Pending
 	s.NextDue, s.HasNextDue = s.Schedules.NextDue, s.Schedules.HasNext
 	return s
 }
 
-// topicParts collects the partitions by topic, the oldest topic first, and counts them in s. A new
-// topic so never takes the place of one that has figures of its own.
-func (m *Manager) topicParts(s *Metrics) []topicParts {
-	var all []topicParts
+// topicParts collects the partitions by topic, the oldest topic first, counts them in s, and adds
+// what is gone to s and to the others.
+func (m *Manager) topicParts(s *Metrics) (all []topicParts, others TopicMetrics) {
 	image := m.Image()
 	m.mu.RLock()
+	gone := &m.mu.tally
 	for id, slots := range m.mu.slots {
 		t := topicParts{topic: image.TopicByID(id)}
+		if own := gone.own[id]; own != nil {
+			t.own, t.gone = true, *own
+		}
 		for _, one := range slots {
 			s.Partitions++
 			if one.offline == nil {
@@ -117,13 +126,13 @@ func (m *Manager) topicParts(s *Metrics) []topicParts {
 			all = append(all, t)
 		}
 	}
+	s.Counts, s.Schedules = gone.counts, gone.schedules
+	others = TopicMetrics{Topic: OtherTopics, Traffic: gone.others}
 	m.mu.RUnlock()
 	slices.Sort(s.Offline)
 	s.Offline = s.Offline[:min(len(s.Offline), OfflineMetricsMax)]
-	slices.SortFunc(all, func(a, b topicParts) int {
-		return cmp.Compare(a.topic.Partitions[0].Number, b.topic.Partitions[0].Number)
-	})
-	return all
+	slices.SortFunc(all, func(a, b topicParts) int { return byAge(a.topic, b.topic) })
+	return all, others
 }
 
 // addMetrics adds one partition to the node's figures and to those of its topic.
@@ -148,41 +157,53 @@ func (p *Partition) addMetrics(s *Metrics, t *TopicMetrics) {
 // addLog adds what either kind of log counts.
 func (s *Metrics) addLog(l *log.Log) {
 	stats := l.Stats()
-	s.IndexRebuilds += stats.IndexRebuilds
-	s.CutBytes += stats.CutBytes
-	s.Compaction.Passes += stats.Compactions
-	s.Compaction.ReadBytes += stats.CompactionReadBytes
-	s.Compaction.WrittenBytes += stats.CompactionWrittenBytes
-	s.Compaction.RemovedRecords += stats.CompactionRemoved
-	s.Compaction.Took += stats.CompactionTime
+	s.Counts.add(Counts{
+		IndexRebuilds: stats.IndexRebuilds, CutBytes: stats.CutBytes,
+		Compaction: CompactionMetrics{
+			Passes: stats.Compactions, ReadBytes: stats.CompactionReadBytes,
+			WrittenBytes:   stats.CompactionWrittenBytes,
+			RemovedRecords: stats.CompactionRemoved, Took: stats.CompactionTime,
+		},
+	})
+}
+
+// add adds what other logs have counted.
+func (c *Counts) add(o Counts) {
+	c.IndexRebuilds += o.IndexRebuilds
+	c.CutBytes += o.CutBytes
+	c.Compaction.Passes += o.Compaction.Passes
+	c.Compaction.ReadBytes += o.Compaction.ReadBytes
+	c.Compaction.WrittenBytes += o.Compaction.WrittenBytes
+	c.Compaction.RemovedRecords += o.Compaction.RemovedRecords
+	c.Compaction.Took += o.Compaction.Took
 }
 
 // add adds another topic's figures.
 func (t *TopicMetrics) add(o TopicMetrics) {
-	t.BytesIn += o.BytesIn
-	t.RecordsIn += o.RecordsIn
-	t.BytesOut += o.BytesOut
-	t.RecordsOut += o.RecordsOut
-	t.DeletedBytes += o.DeletedBytes
-	t.DeletedSegments += o.DeletedSegments
+	t.Traffic.add(o.Traffic)
 	t.LogBytes += o.LogBytes
 	t.Segments += o.Segments
 }
 
-// addStats adds one partition's counters to a sum.
+// addStats adds one partition's counters and gauges to a sum.
 func addStats(sum *timer.Stats, one timer.Stats) {
 	if one.HasNext && (!sum.HasNext || one.NextDue < sum.NextDue) {
 		sum.NextDue, sum.HasNext = one.NextDue, true
 	}
 	sum.Pending += one.Pending
+	sum.NearLength += one.NearLength
+	sum.NearBytes += one.NearBytes
+	sum.InFlight += one.InFlight
+	addCounters(sum, one)
+}
+
+// addCounters adds what only grows.
+func addCounters(sum *timer.Stats, one timer.Stats) {
 	sum.Delivered += one.Delivered
 	sum.Settled += one.Settled
 	sum.Retries += one.Retries
 	sum.HeldBack += one.HeldBack
 	sum.Rewinds += one.Rewinds
-	sum.NearLength += one.NearLength
-	sum.NearBytes += one.NearBytes
-	sum.InFlight += one.InFlight
 	for i, n := range one.LatenessCount {
 		sum.LatenessCount[i] += n
 	}

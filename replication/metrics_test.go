@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
 // TestMetricsCountWhatGoesThrough compares the counts with what was appended and served.
@@ -77,5 +80,110 @@ func TestMetricsNameOfflinePartitions(t *testing.T) {
 	m := n.Metrics()
 	if m.Partitions != 1 || m.OfflinePartitions != 1 || !slices.Equal(m.Offline, []string{"t-0"}) {
 		t.Errorf("figures %+v", m)
+	}
+}
+
+// figures are the counters of a snapshot, none of which may ever fall: a scraper takes that for a
+// restart, and what is left for a sudden growth.
+func figures(m Metrics) map[string]int64 {
+	out := map[string]int64{
+		"delivered": m.Schedules.Delivered, "settled": m.Schedules.Settled,
+		"compactions": m.Compaction.Passes, "compacted": m.Compaction.ReadBytes,
+	}
+	for i, n := range m.Schedules.LatenessCount {
+		out[fmt.Sprintf("lateness %d", i)] = n
+	}
+	for _, t := range m.Topics {
+		out[t.Topic+" in"], out[t.Topic+" out"] = t.RecordsIn, t.RecordsOut
+	}
+	return out
+}
+
+// wantNoneFell compares two snapshots; a topic that is gone has no figures.
+func wantNoneFell(t *testing.T, what string, before, after Metrics) {
+	t.Helper()
+	now := figures(after)
+	for name, n := range figures(before) {
+		if left, ok := now[name]; ok && left < n {
+			t.Errorf("%s: %s fell from %d to %d", what, name, n, left)
+		}
+	}
+}
+
+// TestCountersOutliveTheirTopics deletes topics and takes a partition offline. No counter falls, and
+// no topic that was counted with the others gets figures of its own.
+func TestCountersOutliveTheirTopics(t *testing.T) {
+	n := startNode(t)
+	n.set("cleanup.policy", "compact")
+	for range 20 {
+		if _, err := n.try(n.keyed("k"), nil); err != nil {
+			t.Fatal(err)
+		}
+		n.clock.Advance(8 * 24 * time.Hour) // so that each has a segment
+		n.idle()
+	}
+	n.cleaner.cleanAll()
+	n.set("cleanup.policy", "delete")
+	n.append(n.batch(-1, -1, rec{value: "later", delay: at(5)}))
+	n.clock.Advance(time.Second)
+	n.idle()
+	var topics []metadata.TopicID
+	for i := range TopicMetricsMax + 10 {
+		topic, err := n.CreateTopic(TopicSpec{
+			Name: fmt.Sprintf("more-%03d", i), Partitions: 2, ReplicationFactor: -1,
+		}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		topics = append(topics, topic.ID)
+		for index := range int32(2) {
+			p, err := n.Partition(topic.ID, index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Served(1, 1+i)
+		}
+	}
+	before := n.Metrics()
+	if before.Schedules.Delivered == 0 || before.Compaction.Passes == 0 {
+		t.Fatalf("nothing was counted: %+v", before)
+	}
+	look := func(what string) {
+		t.Helper()
+		after := n.Metrics()
+		wantNoneFell(t, what, before, after)
+		known := figures(before)
+		for name := range figures(after) {
+			if _, ok := known[name]; !ok {
+				t.Errorf("%s: %s is new", what, name)
+			}
+		}
+		before = after
+	}
+	gone := func(what string, id metadata.TopicID) {
+		t.Helper()
+		if err := n.DeleteTopic(id); err != nil {
+			t.Fatal(err)
+		}
+		look(what)
+	}
+	gone("one of the others was deleted", topics[len(topics)-1])
+	p, err := n.Partition(topics[3], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.goOffline(fmt.Errorf("damage for a test"))
+	look("one of two partitions is offline")
+	gone("a topic with an offline partition was deleted", topics[3])
+	gone("the oldest topic was deleted", n.topic.ID)
+	topic, err := n.CreateTopic(TopicSpec{Name: "new", Partitions: 1, ReplicationFactor: -1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, own := figures(n.Metrics())["new in"]; !own {
+		t.Error("a new topic has no figures of its own though there is room")
+	}
+	if err := n.DeleteTopic(topic.ID); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -60,6 +60,7 @@ func (m *Manager) CreateTopic(spec TopicSpec, validateOnly bool) (*metadata.Topi
 		slots[i] = m.openSlot(r.Topic, int32(i), nil)
 	}
 	m.mu.Lock()
+	m.mu.tally.admit(r.Topic)
 	m.mu.slots[r.Topic.ID] = slots
 	m.mu.Unlock()
 	m.image.Store(m.store.Image())
@@ -198,6 +199,12 @@ func (m *Manager) DeleteTopic(id metadata.TopicID) error {
 	m.mu.Lock()
 	slots := m.mu.slots[id]
 	delete(m.mu.slots, id)
+	for _, s := range slots {
+		if s.offline == nil {
+			m.mu.tally.retire(id, s.partition)
+		}
+	}
+	m.mu.tally.forget(id)
 	m.mu.Unlock()
 	for _, s := range slots {
 		if s.partition == nil {

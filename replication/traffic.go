@@ -38,6 +38,16 @@ func (t *traffic) addTo(sum *Traffic) {
 	sum.DeletedSegments += t.deletedSegments.Load()
 }
 
+// add adds other counts.
+func (t *Traffic) add(o Traffic) {
+	t.BytesIn += o.BytesIn
+	t.RecordsIn += o.RecordsIn
+	t.BytesOut += o.BytesOut
+	t.RecordsOut += o.RecordsOut
+	t.DeletedBytes += o.DeletedBytes
+	t.DeletedSegments += o.DeletedSegments
+}
+
 // Served counts what an answer to a client holds of the partition.
 func (p *Partition) Served(bytes, records int) {
 	p.traffic.bytesOut.Add(int64(bytes))

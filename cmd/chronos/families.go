@@ -232,7 +232,7 @@ var families = []family{
 		one(func(s snapshot) float64 { return float64(s.replicas.CutBytes) }),
 	},
 	{
-		"chronos_topic_in_bytes_total", "Batches accepted by topic. Of more than 100 topics the oldest" +
+		"chronos_topic_in_bytes_total", "Batches accepted by topic. Of more than 100 topics the first" +
 			" have a series of their own, the rest is (other).", prometheus.CounterValue, "topic",
 		byTopic(func(t replication.TopicMetrics) int64 { return t.BytesIn }),
 	},
