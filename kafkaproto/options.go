@@ -143,7 +143,6 @@ func (o *Options) apiOptions() (api.Options, error) {
 	}
 	a.AdvertisedHost, a.AdvertisedPort = host, port
 	a.AutoCreate = !o.NoAutoCreate
-	a.MaxRequestBytes = o.MaxRequestBytes
 	a.BrokerConfigs = o.BrokerConfigs
 	a.Clock, a.Logger = o.Clock, o.Logger
 	return a, nil

@@ -44,6 +44,17 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 			Doc:   "Memory for the keys of a compaction (--compaction-memory).",
 		},
 		{
+			Name: "log.cleaner.io.max.bytes.per.second", Type: metadata.ConfigDouble,
+			Value: bytesPerSecond(c.CompactionRate), Set: c.CompactionRate != d.CompactionRate,
+			Doc: "Bound on what compactions read and write (--compaction-bytes-per-second).",
+		},
+		{
+			Name: "socket.request.max.bytes", Type: metadata.ConfigInt,
+			Value: strconv.FormatInt(c.MaxRequestBytes, 10),
+			Set:   c.MaxRequestBytes != d.MaxRequestBytes,
+			Doc:   "The largest produce request (--max-request-bytes).",
+		},
+		{
 			Name: "num.partitions", Type: metadata.ConfigInt,
 			Value: strconv.FormatInt(c.NumPartitions, 10), Set: c.NumPartitions != d.NumPartitions,
 			Doc: "Partitions of a topic created without a number (--num-partitions).",
@@ -64,5 +75,23 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 			Set: c.TickMs != d.TickMs,
 			Doc: "The resolution of deliveries (--tick-ms).",
 		},
+		{
+			Name: "chronos.wheel.size", Type: metadata.ConfigInt,
+			Value: strconv.FormatInt(c.WheelSize, 10), Set: c.WheelSize != d.WheelSize,
+			Doc: "Slots of the timing wheel (--wheel-size).",
+		},
+		{
+			Name: "chronos.journal.bytes", Type: metadata.ConfigLong,
+			Value: strconv.FormatInt(c.JournalBytes, 10), Set: c.JournalBytes != d.JournalBytes,
+			Doc: "Disk space for the commit journal (--journal-size).",
+		},
 	}
+}
+
+// bytesPerSecond writes a bound as Kafka does: a decimal number, the largest one for no bound.
+func bytesPerSecond(n int64) string {
+	if n == 0 {
+		return "1.7976931348623157E308" // java.lang.Double.MAX_VALUE
+	}
+	return strconv.FormatInt(n, 10) + ".0"
 }

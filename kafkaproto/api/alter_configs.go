@@ -28,22 +28,21 @@ func (s *Service) alterConfigs(c *call, r *kmsg.AlterConfigsRequest) (Reply, err
 	return topicChange{func(*Waiter) (kmsg.Response, error) {
 		out := kmsg.NewPtrAlterConfigsResponse()
 		out.Version = c.Version
-		times := map[askedResource]int{}
-		for i := range r.Resources {
-			times[askedResource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
-		}
+		wanted := make([]alteration, len(r.Resources))
 		for i := range r.Resources {
 			from := &r.Resources[i]
-			at := askedResource{from.ResourceType, from.ResourceName}
-			ops := make([]configOp, len(from.Configs))
-			for j := range from.Configs {
-				ops[j] = configOp{name: from.Configs[j].Name, value: from.Configs[j].Value}
+			wanted[i] = alteration{
+				at:      askedResource{from.ResourceType, from.ResourceName},
+				replace: true, validateOnly: r.ValidateOnly,
 			}
-			err := s.alterResource(at, times[at], alteration{
-				ops: ops, replace: true, validateOnly: r.ValidateOnly,
-			})
+			for j := range from.Configs {
+				f := &from.Configs[j]
+				wanted[i].ops = append(wanted[i].ops, configOp{name: f.Name, value: f.Value})
+			}
+		}
+		for i, err := range s.alterAll(wanted) {
 			to := kmsg.NewAlterConfigsResponseResource()
-			to.ResourceType, to.ResourceName = from.ResourceType, from.ResourceName
+			to.ResourceType, to.ResourceName = wanted[i].at.kind, wanted[i].at.name
 			to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
 			out.Resources = append(out.Resources, to)
 		}
@@ -53,6 +52,7 @@ func (s *Service) alterConfigs(c *call, r *kmsg.AlterConfigsRequest) (Reply, err
 
 // alteration is what a request wants of one resource.
 type alteration struct {
+	at           askedResource
 	ops          []configOp
 	replace      bool // what is not named returns to its default
 	validateOnly bool
@@ -65,30 +65,47 @@ type configOp struct {
 	value *string
 }
 
-// alterResource makes all changes of one resource, or none. times is how often the request names
-// it.
-func (s *Service) alterResource(at askedResource, times int, a alteration) error {
-	if times > 1 {
-		return refusef(kerr.InvalidRequest, "Each resource must appear at most once.")
+// alterAll makes the alterations, and returns why one was refused. A resource that stands twice is
+// not changed at all.
+func (s *Service) alterAll(wanted []alteration) []error {
+	times := map[askedResource]int{}
+	for i := range wanted {
+		times[wanted[i].at]++
 	}
+	errs := make([]error, len(wanted))
+	for i, a := range wanted {
+		if times[a.at] > 1 {
+			errs[i] = refusef(kerr.InvalidRequest, "Each resource must appear at most once.")
+			continue
+		}
+		errs[i] = s.alterResource(a)
+	}
+	return errs
+}
+
+// alterResource makes all changes of one resource, or none.
+func (s *Service) alterResource(a alteration) error {
 	if err := checkOps(a.ops); err != nil {
 		return err
 	}
-	switch at.kind {
+	switch a.at.kind {
 	case kmsg.ConfigResourceTypeTopic:
-		if err := metadata.ValidTopicName(at.name); err != nil {
+		if a.at.name == "" { // kafka.server.ControllerConfigurationValidator
+			return refusef(kerr.InvalidRequest, "Default topic resources are not allowed.")
+		}
+		if err := metadata.ValidTopicName(a.at.name); err != nil {
 			return err
 		}
-		topic, err := findTopic(s.o.Replicas.Image(), false, at.name, [16]byte{})
+		topic, err := findTopic(s.o.Replicas.Image(), false, a.at.name, [16]byte{})
 		if err != nil {
 			return err
 		}
 		return s.o.Replicas.ChangeConfigs(topic.ID, a.change(), a.validateOnly)
 	case kmsg.ConfigResourceTypeBroker:
-		return s.alterBroker(at.name, a.ops)
+		return s.alterBroker(a.at.name, a.ops)
 	default:
 		return refusef(kerr.InvalidRequest,
-			"configs of %v resources are not supported by this version", at.kind)
+			"configs of %v resources are not supported by this version", a.at.kind)
 	}
 }
 

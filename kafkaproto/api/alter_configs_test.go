@@ -104,6 +104,9 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 			[]change{{Name: "segment.ms", Value: new("5")}},
 			kerr.UnknownTopicOrPartition, "", nil,
 		},
+		{
+			"no name", topic, "", nil, kerr.InvalidRequest, "Default topic resources are not allowed.", nil,
+		},
 		{"bad name", topic, "a/b", nil, kerr.InvalidTopicException, "", nil},
 		{
 			"broker", broker, "7",
@@ -343,6 +346,10 @@ func TestDescribeBroker(t *testing.T) {
 		"log.cleanup.policy": "delete", "log.segment.bytes": "",
 	} {
 		got, ok := broker[name]
+		if hours := strings.HasSuffix(name, "hours") || strings.HasSuffix(name, ".minutes"); hours &&
+			got.ConfigType != kmsg.ConfigTypeInt {
+			t.Errorf("%s has the type %v, in Kafka it is an INT", name, got.ConfigType)
+		}
 		if !ok || !got.ReadOnly || got.IsSensitive || got.Documentation == nil ||
 			(got.Value == nil) != (want == "") || got.Value != nil && *got.Value != want {
 			t.Errorf("%s: %+v, want %q", name, got, want)

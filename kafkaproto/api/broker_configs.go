@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,7 +63,7 @@ func synonymConfigs() (out []BrokerConfig) {
 		def := &metadata.ConfigDefs[i]
 		for _, synonym := range def.Synonyms {
 			out = append(out, BrokerConfig{
-				Name: synonym.Name, Value: synonym.Default, Type: def.Type,
+				Name: synonym.Name, Value: synonym.Default, Type: cmp.Or(synonym.Type, def.Type),
 				Doc: "The default of the topic config " + def.Name + ". " + def.Doc,
 			})
 		}
@@ -123,8 +124,6 @@ func (s *Service) ownConfigs() []BrokerConfig {
 			"How long offsets outlive their group's last member."),
 		number("offsets.topic.num.partitions", groups.PartitionsDefault,
 			"The partitions of __consumer_offsets."),
-		number("socket.request.max.bytes", int64(s.o.MaxRequestBytes),
-			"The largest produce request (--max-request-bytes)."),
 		number("transaction.max.timeout.ms", transactionTimeoutMax.Milliseconds(),
 			"The longest timeout of a transaction. There are no transactions yet."),
 	}

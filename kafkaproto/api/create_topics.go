@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronosdb/chronosdb/replication"
@@ -108,17 +110,28 @@ func topicSpec(version int16, t *kmsg.CreateTopicsRequestTopic) (replication.Top
 		return spec, fmt.Errorf("%w: %d partitions, %d replicas; -1 means the default from version %d on",
 			errInvalidPartitions, spec.Partitions, spec.ReplicationFactor, defaultsVersion)
 	}
+	var err error
+	spec.Configs, err = topicConfigsOf(t)
+	return spec, err
+}
+
+// topicConfigsOf are the configs that a topic is to have; of a name that stands twice the last one
+// counts, as in Kafka (ReplicationControlManager.computeConfigChanges).
+func topicConfigsOf(t *kmsg.CreateTopicsRequestTopic) (map[string]string, error) {
+	var null []string
+	set := make(map[string]string, len(t.Configs))
 	for _, config := range t.Configs {
 		if config.Value == nil {
-			return spec, fmt.Errorf("%w: null value not supported for topic config %s",
-				errInvalidConfig, config.Name)
+			null = append(null, config.Name)
+			continue
 		}
-		if spec.Configs == nil {
-			spec.Configs = map[string]string{}
-		}
-		spec.Configs[config.Name] = *config.Value
+		set[config.Name] = *config.Value
 	}
-	return spec, nil
+	if len(null) > 0 {
+		return nil, refusef(kerr.InvalidConfig,
+			"Null value not supported for topic configs: %s", strings.Join(null, ","))
+	}
+	return set, nil
 }
 
 func (s *Service) describeCreated(out *kmsg.CreateTopicsResponseTopic, t *metadata.Topic) {

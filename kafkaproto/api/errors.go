@@ -41,7 +41,6 @@ var (
 	errSessionTopicID     = refuse(kerr.FetchSessionTopicIDError, "the session names topics otherwise")
 	errNoTransactions     = refuse(kerr.TransactionalIDAuthorizationFailed, "unset transactional.id")
 	errInvalidPartitions  = refuse(kerr.InvalidPartitions, "invalid number of partitions")
-	errInvalidConfig      = refuse(kerr.InvalidConfig, "invalid config")
 	errPolicy             = refuse(kerr.PolicyViolation, "excessively large request")
 	errRebootstrap        = refuse(kerr.RebootstrapRequired, "not who the client looks for")
 	errLater              = refuse(kerr.LeaderNotAvailable, "not available yet; ask again")

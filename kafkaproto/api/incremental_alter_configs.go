@@ -26,21 +26,21 @@ func (s *Service) incrementalAlterConfigs(
 	return topicChange{func(*Waiter) (kmsg.Response, error) {
 		out := kmsg.NewPtrIncrementalAlterConfigsResponse()
 		out.Version = c.Version
-		times := map[askedResource]int{}
-		for i := range r.Resources {
-			times[askedResource{r.Resources[i].ResourceType, r.Resources[i].ResourceName}]++
-		}
+		wanted := make([]alteration, len(r.Resources))
 		for i := range r.Resources {
 			from := &r.Resources[i]
-			at := askedResource{from.ResourceType, from.ResourceName}
-			ops := make([]configOp, len(from.Configs))
+			wanted[i] = alteration{
+				at:           askedResource{from.ResourceType, from.ResourceName},
+				validateOnly: r.ValidateOnly,
+			}
 			for j := range from.Configs {
 				f := &from.Configs[j]
-				ops[j] = configOp{name: f.Name, op: f.Op, value: f.Value}
+				wanted[i].ops = append(wanted[i].ops, configOp{name: f.Name, op: f.Op, value: f.Value})
 			}
-			err := s.alterResource(at, times[at], alteration{ops: ops, validateOnly: r.ValidateOnly})
+		}
+		for i, err := range s.alterAll(wanted) {
 			to := kmsg.NewIncrementalAlterConfigsResponseResource()
-			to.ResourceType, to.ResourceName = from.ResourceType, from.ResourceName
+			to.ResourceType, to.ResourceName = wanted[i].at.kind, wanted[i].at.name
 			to.ErrorCode, to.ErrorMessage = codeOf(err), textOf(err)
 			out.Resources = append(out.Resources, to)
 		}

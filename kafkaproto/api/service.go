@@ -19,8 +19,6 @@ type Options struct {
 	AdvertisedPort int32
 	// AutoCreate makes topics that a client asks for and that do not exist.
 	AutoCreate bool
-	// MaxRequestBytes is the limit on a Produce request, for DescribeConfigs.
-	MaxRequestBytes int
 	// BrokerConfigs are shown by DescribeConfigs beside what this package knows.
 	BrokerConfigs []BrokerConfig
 	Clock         clock.Clock

@@ -69,6 +69,20 @@ func TestCreateTopics(t *testing.T) {
 	}
 }
 
+// TestCreateTopicsNullConfigs: the refusal names all of them, in Kafka's words.
+func TestCreateTopicsNullConfigs(t *testing.T) {
+	b := newBench(t)
+	r := populated(t, 19, 7, [16]byte{}).(*kmsg.CreateTopicsRequest)
+	r.Topics[0].Configs = []kmsg.CreateTopicsRequestTopicConfig{
+		{Name: "retention.ms"}, {Name: "segment.ms", Value: new("5")}, {Name: "flush.ms"},
+	}
+	out := b.do(r).(*kmsg.CreateTopicsResponse).Topics[0]
+	const want = "Null value not supported for topic configs: retention.ms,flush.ms"
+	if out.ErrorCode != kerr.InvalidConfig.Code || *out.ErrorMessage != want {
+		t.Errorf("code %d, %s", out.ErrorCode, *out.ErrorMessage)
+	}
+}
+
 func TestCreateTopicsTwice(t *testing.T) {
 	b := newBench(t)
 	r := populated(t, 19, 7, [16]byte{}).(*kmsg.CreateTopicsRequest)

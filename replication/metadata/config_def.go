@@ -30,7 +30,8 @@ var typeNames = map[ConfigType]string{
 // BrokerSynonym is a broker config that a topic config falls back to.
 type BrokerSynonym struct {
 	Name    string
-	Default string // in the synonym's own unit; "" if it has none
+	Default string     // in the synonym's own unit; "" if it has none
+	Type    ConfigType // 0: that of the topic config
 }
 
 // ConfigDef is one row of the table of topic configs: everything that is known of a name.

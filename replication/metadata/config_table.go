@@ -81,7 +81,7 @@ var cleanupConfigs = []ConfigDef{
 		Doc: "What becomes of old segments: delete removes those that retention.ms or " +
 			"retention.bytes no longer keep, compact keeps the last record of each key, and both " +
 			"may be given. An empty list keeps everything.",
-		Synonyms: []BrokerSynonym{{"log.cleanup.policy", "delete"}},
+		Synonyms: []BrokerSynonym{{Name: "log.cleanup.policy", Default: "delete"}},
 		check:    in("compact", "delete"),
 		store: func(c *TopicConfig, v value) {
 			c.CleanupDelete = slices.Contains(v.items, "delete")
@@ -92,7 +92,7 @@ var cleanupConfigs = []ConfigDef{
 		Name: ConfigGzipLevel, Type: ConfigInt, Default: "-1",
 		Doc: "The level at which the server compresses if compression.type is gzip: 1 is the " +
 			"fastest, 9 the smallest, -1 the codec's own choice.",
-		Synonyms: []BrokerSynonym{{ConfigGzipLevel, "-1"}},
+		Synonyms: []BrokerSynonym{{Name: ConfigGzipLevel, Default: "-1"}},
 		check:    gzipLevel,
 		store:    func(c *TopicConfig, v value) { c.GzipLevel = int(v.num) },
 	},
@@ -100,14 +100,14 @@ var cleanupConfigs = []ConfigDef{
 		Name: ConfigLz4Level, Type: ConfigInt, Default: "9",
 		Doc: "The level at which the server compresses if compression.type is lz4, from 1 to 17. " +
 			"The default stands for the fast mode.",
-		Synonyms: []BrokerSynonym{{ConfigLz4Level, "9"}},
+		Synonyms: []BrokerSynonym{{Name: ConfigLz4Level, Default: "9"}},
 		check:    between(1, 17),
 		store:    func(c *TopicConfig, v value) { c.Lz4Level = int(v.num) },
 	},
 	{
 		Name: ConfigCompressionType, Type: ConfigString, Default: "producer",
 		Doc:      "The codec of stored batches; producer keeps each producer's own.",
-		Synonyms: []BrokerSynonym{{ConfigCompressionType, "producer"}},
+		Synonyms: []BrokerSynonym{{Name: ConfigCompressionType, Default: "producer"}},
 		check:    in("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
 		store:    func(c *TopicConfig, v value) { c.CompressionType = v.text },
 	},
@@ -115,7 +115,7 @@ var cleanupConfigs = []ConfigDef{
 		Name: ConfigZstdLevel, Type: ConfigInt, Default: "3",
 		Doc: "The level at which the server compresses if compression.type is zstd, as the zstd " +
 			"command counts: up to 22. The encoder knows four speeds and takes the nearest.",
-		Synonyms: []BrokerSynonym{{ConfigZstdLevel, "3"}},
+		Synonyms: []BrokerSynonym{{Name: ConfigZstdLevel, Default: "3"}},
 		check:    between(-131072, 22),
 		store:    func(c *TopicConfig, v value) { c.ZstdLevel = int(v.num) },
 	},
@@ -123,7 +123,7 @@ var cleanupConfigs = []ConfigDef{
 		Name: ConfigDeleteRetention, Type: ConfigLong, Default: "86400000",
 		Doc: "How long compaction keeps a tombstone, in milliseconds: a consumer that reads from " +
 			"the start within this time misses no deletion.",
-		Synonyms: []BrokerSynonym{{"log.cleaner.delete.retention.ms", "86400000"}},
+		Synonyms: []BrokerSynonym{{Name: "log.cleaner.delete.retention.ms", Default: "86400000"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.DeleteRetentionMs = v.num },
 	},
@@ -134,14 +134,14 @@ var fileConfigs = []ConfigDef{
 		Name: ConfigFileDeleteDelay, Type: ConfigLong, Default: "60000",
 		Doc: "How long Kafka leaves the file of a deleted segment on disk, in milliseconds. Accepted " +
 			"without effect: who reads a segment here holds its file, so that it can go at once.",
-		Synonyms: []BrokerSynonym{{"log.segment.delete.delay.ms", "60000"}},
+		Synonyms: []BrokerSynonym{{Name: "log.segment.delete.delay.ms", Default: "60000"}},
 		check:    atLeast(0),
 	},
 	{
 		Name: ConfigFlushMessages, Type: ConfigLong, Default: maxLong,
 		Doc: "After how many messages Kafka forces an fsync. Accepted without effect: unless the " +
 			"server runs with --fsync-mode periodic, every batch is on disk before it is acknowledged.",
-		Synonyms: []BrokerSynonym{{"log.flush.interval.messages", maxLong}},
+		Synonyms: []BrokerSynonym{{Name: "log.flush.interval.messages", Default: maxLong}},
 		check:    atLeast(1),
 	},
 	{
@@ -149,7 +149,7 @@ var fileConfigs = []ConfigDef{
 		Doc: "After how many milliseconds Kafka forces an fsync. Accepted without effect: unless the " +
 			"server runs with --fsync-mode periodic, every batch is on disk before it is acknowledged.",
 		Synonyms: []BrokerSynonym{
-			{"log.flush.interval.ms", ""}, {"log.flush.scheduler.interval.ms", maxLong},
+			{Name: "log.flush.interval.ms"}, {Name: "log.flush.scheduler.interval.ms", Default: maxLong},
 		},
 		check: atLeast(0),
 	},
@@ -157,7 +157,7 @@ var fileConfigs = []ConfigDef{
 		Name: ConfigIndexInterval, Type: ConfigInt, Default: "4096",
 		Doc: "How many bytes of log lie between two entries of a segment's index. More than the " +
 			"default counts as the default.",
-		Synonyms: []BrokerSynonym{{"log.index.interval.bytes", "4096"}},
+		Synonyms: []BrokerSynonym{{Name: "log.index.interval.bytes", Default: "4096"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.IndexIntervalBytes = v.num },
 	},
@@ -171,18 +171,18 @@ var fileConfigs = []ConfigDef{
 	{
 		Name: ConfigLocalRetentionBytes, Type: ConfigLong, Default: "-2", ReadOnly: true,
 		Doc:      "How many bytes of a tiered partition are kept locally." + noTiers,
-		Synonyms: []BrokerSynonym{{"log.local.retention.bytes", "-2"}},
+		Synonyms: []BrokerSynonym{{Name: "log.local.retention.bytes", Default: "-2"}},
 	},
 	{
 		Name: ConfigLocalRetentionMs, Type: ConfigLong, Default: "-2", ReadOnly: true,
 		Doc:      "How long records of a tiered partition are kept locally." + noTiers,
-		Synonyms: []BrokerSynonym{{"log.local.retention.ms", "-2"}},
+		Synonyms: []BrokerSynonym{{Name: "log.local.retention.ms", Default: "-2"}},
 	},
 	{
 		Name: ConfigMaxCompactionLag, Type: ConfigLong, Default: maxLong,
 		Doc: "The longest that a record may stay out of reach of compaction, in milliseconds. Only " +
 			"for topics that are compacted.",
-		Synonyms: []BrokerSynonym{{"log.cleaner.max.compaction.lag.ms", maxLong}},
+		Synonyms: []BrokerSynonym{{Name: "log.cleaner.max.compaction.lag.ms", Default: maxLong}},
 		check:    atLeast(1),
 		store:    func(c *TopicConfig, v value) { c.MaxCompactionLagMs = v.num },
 	},
@@ -192,7 +192,7 @@ var messageConfigs = []ConfigDef{
 	{
 		Name: ConfigMaxMessageBytes, Type: ConfigInt, Default: "1048588",
 		Doc:      "The largest record batch that a producer may send, in bytes, as it is compressed.",
-		Synonyms: []BrokerSynonym{{"message.max.bytes", "1048588"}},
+		Synonyms: []BrokerSynonym{{Name: "message.max.bytes", Default: "1048588"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.MaxMessageBytes = v.num },
 	},
@@ -212,7 +212,7 @@ var messageConfigs = []ConfigDef{
 		Name: ConfigTimestampAfterMax, Type: ConfigLong, Default: "3600000",
 		Doc: "How far a producer's timestamp may lie in the future, in milliseconds. Not for topics " +
 			"with LogAppendTime.",
-		Synonyms: []BrokerSynonym{{"log.message.timestamp.after.max.ms", "3600000"}},
+		Synonyms: []BrokerSynonym{{Name: "log.message.timestamp.after.max.ms", Default: "3600000"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.TimestampAfterMaxMs = v.num },
 	},
@@ -220,7 +220,7 @@ var messageConfigs = []ConfigDef{
 		Name: ConfigTimestampBeforeMax, Type: ConfigLong, Default: maxLong,
 		Doc: "How far a producer's timestamp may lie in the past, in milliseconds. Not for topics " +
 			"with LogAppendTime.",
-		Synonyms: []BrokerSynonym{{"log.message.timestamp.before.max.ms", maxLong}},
+		Synonyms: []BrokerSynonym{{Name: "log.message.timestamp.before.max.ms", Default: maxLong}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.TimestampBeforeMaxMs = v.num },
 	},
@@ -228,7 +228,7 @@ var messageConfigs = []ConfigDef{
 		Name: ConfigTimestampType, Type: ConfigString, Default: "CreateTime",
 		Doc: "Whether a record keeps its producer's timestamp or gets the time of its append. A " +
 			"scheduled record always gets the time of its delivery.",
-		Synonyms: []BrokerSynonym{{"log.message.timestamp.type", "CreateTime"}},
+		Synonyms: []BrokerSynonym{{Name: "log.message.timestamp.type", Default: "CreateTime"}},
 		check:    in("CreateTime", "LogAppendTime"),
 		store:    func(c *TopicConfig, v value) { c.LogAppendTime = v.text == "LogAppendTime" },
 	},
@@ -239,7 +239,7 @@ var moreCleanupConfigs = []ConfigDef{
 		Name: ConfigMinCleanableRatio, Type: ConfigDouble, Default: "0.5",
 		Doc: "The share of a log that must be uncompacted before it is compacted again, from 0 to " +
 			"1. Only for topics that are compacted.",
-		Synonyms: []BrokerSynonym{{"log.cleaner.min.cleanable.ratio", "0.5"}},
+		Synonyms: []BrokerSynonym{{Name: "log.cleaner.min.cleanable.ratio", Default: "0.5"}},
 		check:    share,
 		store:    func(c *TopicConfig, v value) { c.MinCleanableDirtyRatio = v.real },
 	},
@@ -247,15 +247,17 @@ var moreCleanupConfigs = []ConfigDef{
 		Name: ConfigMinCompactionLag, Type: ConfigLong, Default: "0",
 		Doc: "The least time that a record stays out of reach of compaction, in milliseconds. Only " +
 			"for topics that are compacted.",
-		Synonyms: []BrokerSynonym{{"log.cleaner.min.compaction.lag.ms", "0"}},
+		Synonyms: []BrokerSynonym{{Name: "log.cleaner.min.compaction.lag.ms", Default: "0"}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.MinCompactionLagMs = v.num },
 	},
 	{
+		// Kafka 3.7 and later ask for no more replicas than a partition has (Partition.effectiveMinIsr),
+		// and so take two for one here. Who asks for two copies is told that there is one.
 		Name: ConfigMinInsyncReplicas, Type: ConfigInt, Default: "1",
 		Doc: "How many in-sync replicas a write with acks=all needs. This server is one node, so " +
 			"every value above 1 refuses such writes.",
-		Synonyms: []BrokerSynonym{{ConfigMinInsyncReplicas, "1"}},
+		Synonyms: []BrokerSynonym{{Name: ConfigMinInsyncReplicas, Default: "1"}},
 		check:    atLeast(1),
 		store:    func(c *TopicConfig, v value) { c.MinInsyncReplicas = int32(v.num) },
 	},
@@ -263,7 +265,7 @@ var moreCleanupConfigs = []ConfigDef{
 		Name: ConfigPreallocate, Type: ConfigBoolean, Default: "false",
 		Doc: "Whether Kafka reserves the space of a whole segment when it begins one. Accepted " +
 			"without effect: space is reserved in steps, ahead of what is written.",
-		Synonyms: []BrokerSynonym{{"log.preallocate", "false"}},
+		Synonyms: []BrokerSynonym{{Name: "log.preallocate", Default: "false"}},
 	},
 }
 
@@ -288,7 +290,7 @@ var segmentConfigs = []ConfigDef{
 		Name: ConfigRetentionBytes, Type: ConfigLong, Default: "-1",
 		Doc: "How many bytes of a partition are kept at least; -1 has no limit. Records that wait " +
 			"for their due time are not counted and never deleted by it.",
-		Synonyms: []BrokerSynonym{{"log.retention.bytes", "-1"}},
+		Synonyms: []BrokerSynonym{{Name: "log.retention.bytes", Default: "-1"}},
 		store:    func(c *TopicConfig, v value) { c.RetentionBytes = max(v.num, -1) },
 	},
 	{
@@ -296,7 +298,7 @@ var segmentConfigs = []ConfigDef{
 		Doc: "How long records are kept at least, in milliseconds; a scheduled record's time " +
 			"begins with its delivery; -1 keeps for ever.",
 		Synonyms: []BrokerSynonym{
-			{"log.retention.ms", ""}, {"log.retention.minutes", ""}, {"log.retention.hours", "168"},
+			{Name: "log.retention.ms"}, {Name: "log.retention.minutes", Type: ConfigInt}, {Name: "log.retention.hours", Default: "168", Type: ConfigInt},
 		},
 		check: atLeast(-1),
 		store: func(c *TopicConfig, v value) { c.RetentionMs = v.num },
@@ -305,7 +307,7 @@ var segmentConfigs = []ConfigDef{
 		Name: ConfigSegmentBytes, Type: ConfigInt,
 		Doc: "The size at which a segment is closed, in bytes. The default is the server's " +
 			"--segment-size.",
-		Synonyms: []BrokerSynonym{{"log.segment.bytes", ""}},
+		Synonyms: []BrokerSynonym{{Name: "log.segment.bytes"}},
 		check:    atLeast(segmentBytesMin),
 		store: func(c *TopicConfig, v value) {
 			if c.SegmentBytes == 0 { // internal.segment.bytes goes first, here as in the table.
@@ -317,21 +319,21 @@ var segmentConfigs = []ConfigDef{
 		Name: ConfigSegmentIndexBytes, Type: ConfigInt, Default: "10485760",
 		Doc: "How large Kafka's preallocated index of a segment is. Accepted without effect: an " +
 			"index here grows with its segment and is never full.",
-		Synonyms: []BrokerSynonym{{"log.index.size.max.bytes", "10485760"}},
+		Synonyms: []BrokerSynonym{{Name: "log.index.size.max.bytes", Default: "10485760"}},
 		check:    atLeast(4),
 	},
 	{
 		Name: ConfigSegmentJitter, Type: ConfigLong, Default: "0",
 		Doc: "Up to this many milliseconds, chosen at random for each segment, are taken off " +
 			"segment.ms, so that not all segments are closed at once.",
-		Synonyms: []BrokerSynonym{{"log.roll.jitter.ms", ""}, {"log.roll.jitter.hours", "0"}},
+		Synonyms: []BrokerSynonym{{Name: "log.roll.jitter.ms"}, {Name: "log.roll.jitter.hours", Default: "0", Type: ConfigInt}},
 		check:    atLeast(0),
 		store:    func(c *TopicConfig, v value) { c.SegmentJitterMs = v.num },
 	},
 	{
 		Name: ConfigSegmentMs, Type: ConfigLong, Default: "604800000",
 		Doc:      "The age at which a segment is closed, by the next append, in milliseconds.",
-		Synonyms: []BrokerSynonym{{"log.roll.ms", ""}, {"log.roll.hours", "168"}},
+		Synonyms: []BrokerSynonym{{Name: "log.roll.ms"}, {Name: "log.roll.hours", Default: "168", Type: ConfigInt}},
 		check:    atLeast(1),
 		store:    func(c *TopicConfig, v value) { c.SegmentMs = v.num },
 	},
@@ -339,6 +341,6 @@ var segmentConfigs = []ConfigDef{
 		Name: ConfigUncleanElection, Type: ConfigBoolean, Default: "false",
 		Doc: "Whether a replica that is not in sync may lead, at the price of lost records. Accepted " +
 			"without effect: with one node there is nobody else to elect.",
-		Synonyms: []BrokerSynonym{{ConfigUncleanElection, "false"}},
+		Synonyms: []BrokerSynonym{{Name: ConfigUncleanElection, Default: "false"}},
 	},
 }
