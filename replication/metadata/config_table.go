@@ -298,7 +298,8 @@ var segmentConfigs = []ConfigDef{
 		Doc: "How long records are kept at least, in milliseconds; a scheduled record's time " +
 			"begins with its delivery; -1 keeps for ever.",
 		Synonyms: []BrokerSynonym{
-			{Name: "log.retention.ms"}, {Name: "log.retention.minutes", Type: ConfigInt}, {Name: "log.retention.hours", Default: "168", Type: ConfigInt},
+			{Name: "log.retention.ms"}, {Name: "log.retention.minutes", Type: ConfigInt},
+			{Name: "log.retention.hours", Default: "168", Type: ConfigInt},
 		},
 		check: atLeast(-1),
 		store: func(c *TopicConfig, v value) { c.RetentionMs = v.num },
@@ -326,16 +327,20 @@ var segmentConfigs = []ConfigDef{
 		Name: ConfigSegmentJitter, Type: ConfigLong, Default: "0",
 		Doc: "Up to this many milliseconds, chosen at random for each segment, are taken off " +
 			"segment.ms, so that not all segments are closed at once.",
-		Synonyms: []BrokerSynonym{{Name: "log.roll.jitter.ms"}, {Name: "log.roll.jitter.hours", Default: "0", Type: ConfigInt}},
-		check:    atLeast(0),
-		store:    func(c *TopicConfig, v value) { c.SegmentJitterMs = v.num },
+		Synonyms: []BrokerSynonym{
+			{Name: "log.roll.jitter.ms"}, {Name: "log.roll.jitter.hours", Default: "0", Type: ConfigInt},
+		},
+		check: atLeast(0),
+		store: func(c *TopicConfig, v value) { c.SegmentJitterMs = v.num },
 	},
 	{
 		Name: ConfigSegmentMs, Type: ConfigLong, Default: "604800000",
-		Doc:      "The age at which a segment is closed, by the next append, in milliseconds.",
-		Synonyms: []BrokerSynonym{{Name: "log.roll.ms"}, {Name: "log.roll.hours", Default: "168", Type: ConfigInt}},
-		check:    atLeast(1),
-		store:    func(c *TopicConfig, v value) { c.SegmentMs = v.num },
+		Doc: "The age at which a segment is closed, by the next append, in milliseconds.",
+		Synonyms: []BrokerSynonym{
+			{Name: "log.roll.ms"}, {Name: "log.roll.hours", Default: "168", Type: ConfigInt},
+		},
+		check: atLeast(1),
+		store: func(c *TopicConfig, v value) { c.SegmentMs = v.num },
 	},
 	{
 		Name: ConfigUncleanElection, Type: ConfigBoolean, Default: "false",
