@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
@@ -196,6 +197,37 @@ func TestSegmentConfigs(t *testing.T) {
 	n.set(metadata.ConfigCleanupPolicy, "compact")
 	if _, err := n.try(n.keyed("k"), nil); err != nil || n.part().log.Segments() != 3 {
 		t.Fatalf("at max.compaction.lag.ms: %d segments, %v", n.part().log.Segments(), err)
+	}
+}
+
+// TestConfigsReachAStageThatIsBeingMade changes a config while the first scheduled record makes the
+// staging log: the change holds for that log, too.
+func TestConfigsReachAStageThatIsBeingMade(t *testing.T) {
+	n := startNode(t)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	disk := vfs.NewFaulty(n.fs, vfs.Fault{Op: vfs.OpOpen, Glob: "recovery-point", Before: func(path string) {
+		if strings.Contains(path, stagingDir) {
+			changed++
+			n.set(metadata.ConfigInternalSegmentBytes, "1000000")
+		}
+	}})
+	var err error
+	n.Manager, err = Open(Options{DataDir: "/data", FS: disk, Clock: n.clock, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		n.append(n.batch(-1, -1, rec{value: strings.Repeat("x", 5000), delay: at(1 << 30)}))
+	}
+	n.idle()
+	if got := n.part().stage.Load().log.Segments(); got != 1 || changed == 0 {
+		t.Errorf("%d segments of 50 kB; the limit was raised to 1 MB, %d times", got, changed)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -183,6 +183,7 @@ func (p *Partition) stageOf() (*stage, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	p.stage.Store(s)
+	p.limit(s.log) // A change since it was opened has not found it.
 	s.start(p)
 	return s, nil
 }

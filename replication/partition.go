@@ -122,10 +122,19 @@ func (p *Partition) setConfig(c metadata.TopicConfig) {
 	}
 	p.config.Store(&c)
 	if p.log != nil {
-		setLimits(p.log, &c)
+		p.limit(p.log)
 	}
 	if s := p.stage.Load(); s != nil {
-		setLimits(s.log, &c)
+		p.limit(s.log)
+	}
+}
+
+// limit tells a log what the configs say of its segments. The configs may change meanwhile; the
+// last ones count, whoever else is telling it.
+func (p *Partition) limit(l *log.Log) {
+	for told := (*metadata.TopicConfig)(nil); told != p.config.Load(); {
+		told = p.config.Load()
+		setLimits(l, told)
 	}
 }
 
