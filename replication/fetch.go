@@ -43,10 +43,10 @@ type FetchState struct {
 // watermark and up to the log's end it returns nothing; beyond, or below the log's start, it is
 // log.ErrOffsetOutOfRange. The state is valid with that error, too.
 func (p *Partition) Read(dst []byte, r FetchRead) ([]byte, FetchState, error) {
-	state := FetchState{
-		HighWatermark: p.HighWatermark(), LastStable: p.LastStable(),
-		LogStart: p.LogStart(), LeaderEpoch: p.epoch,
-	}
+	// All three only rise: in this order, and with the bound, they are never above each other.
+	state := FetchState{LogStart: p.LogStart(), LeaderEpoch: p.epoch}
+	state.HighWatermark = p.HighWatermark()
+	state.LastStable = min(p.LastStable(), state.HighWatermark)
 	if err := p.CheckEpoch(r.CurrentEpoch); err != nil {
 		return dst, state, err
 	}

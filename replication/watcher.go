@@ -44,8 +44,8 @@ type watchers struct {
 }
 
 // Watch tells w of the bytes that the high watermark passes above the given offset. If it is above
-// already, nobody knows by how much: then w is woken at once, and looks. A second Watch of the same
-// pair replaces the first.
+// already, nobody knows by how much: then w is woken at once, and looks; so it is if the partition
+// has closed. A second Watch of the same pair replaces the first.
 func (p *Partition) Watch(w *Watcher, above batch.Offset) {
 	p.watchers.mu.Lock()
 	if p.watchers.mu.above == nil {
@@ -53,9 +53,9 @@ func (p *Partition) Watch(w *Watcher, above batch.Offset) {
 	}
 	p.watchers.mu.above[w] = above
 	p.watchers.mu.Unlock()
-	// Looked at after it is registered, so that an advance in between wakes it one way or the
-	// other.
-	if p.HighWatermark() > above {
+	// Looked at after it is registered, so that an advance in between, or the end, wakes it one way
+	// or the other.
+	if p.HighWatermark() > above || p.closed.Load() {
 		w.wake()
 	}
 }

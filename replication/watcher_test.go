@@ -81,3 +81,19 @@ func TestSizesPop(t *testing.T) {
 		t.Errorf("%d are left", len(q.items))
 	}
 }
+
+// TestWatchOfAPartitionThatHasGone: one that goes between a look and its watch wakes nobody any
+// more, so the watch itself does.
+func TestWatchOfAPartitionThatHasGone(t *testing.T) {
+	n := startNode(t)
+	p := n.part()
+	if err := n.DeleteTopic(n.topic.ID); err != nil {
+		t.Fatal(err)
+	}
+	w := NewWatcher()
+	w.Need(1)
+	p.Watch(w, p.HighWatermark())
+	if !woken(w) {
+		t.Error("not woken: a fetch would wait for a partition that has gone")
+	}
+}
