@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,6 +25,8 @@ const (
 	// fetchTopicBytes and fetchPartitionBytes are what a parked fetch keeps.
 	fetchTopicBytes     = 96
 	fetchPartitionBytes = 184
+	// noOffset is above every high watermark.
+	noOffset batch.Offset = math.MaxInt64
 	// emptyRunsMax bounds how many reads that gave only empty batches are followed by another.
 	emptyRunsMax = 64
 )
@@ -34,7 +37,8 @@ const (
 //   - Runs in its turn on the connection's writer, and reads batches straight into the response.
 //   - Answers at once if max_wait is not positive, nothing is asked, min_bytes are there, or a
 //     partition has an error or parts from the client's log; else it is parked on a channel until
-//     data comes, max_wait is over, or the server goes down.
+//     data comes, max_wait is over, or the server goes down. A partition with more than its limit
+//     counts as its limit, however whole batches fill it: that is how Kafka counts min_bytes.
 //   - The first partition with data gives one batch even if that is above every limit; the limits
 //     hold for the rest. The whole response is bounded by 55 MiB. When memory for answers is
 //     short, it is as large as there is memory free, and one batch at least.
@@ -119,9 +123,11 @@ type fetchPartition struct {
 	index int32
 	read  replication.FetchRead
 	// found is the partition at the last look, or nil; above is the offset that its high
-	// watermark must pass before another look can show more.
+	// watermark must pass before another look can show more, noOffset if none will.
 	found Partition
 	above batch.Offset
+	// full says that there was more at the last look than the limits let in.
+	full bool
 	// watched is where the watcher is registered.
 	watched Partition
 	// told is what the client of a session knows; outcome is what the last look has shown.
@@ -156,12 +162,12 @@ func (f *fetchReply) AppendBody(w *Waiter, dst []byte) ([]byte, error) {
 		if g.err != nil {
 			return dst, g.err
 		}
-		if g.final || g.bytes >= f.minBytes || p.over || f.wait <= 0 {
+		if g.final || g.counted >= f.minBytes || p.over || f.wait <= 0 {
 			return f.answer(g, w, start, reserved), nil
 		}
 		w.backTo(reserved)
 		dst = w.Shrink(dst[:start])
-		if err := p.park(f.minBytes - g.bytes); err != nil {
+		if err := p.park(f.minBytes - g.counted); err != nil {
 			return dst, err
 		}
 	}

@@ -22,6 +22,8 @@ type gathering struct {
 	short bool // of memory: there may be more than what is answered
 	final bool // there is something to answer at once beside records
 	err   error
+	// counted is what counts for min_bytes: bytes, but of a full partition as many as its limit.
+	counted int
 }
 
 // gather appends the response to dst as it would be now.
@@ -79,7 +81,8 @@ func (g *gathering) topic(t *fetchTopic, partitions []fetchPartition) (listed in
 
 // partition encodes one partition, unless the client of a session knows all that there is to say.
 func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err error) {
-	p.found, p.records = nil, 0
+	p.found, p.records, p.full = nil, 0, false
+	limit := min(p.read.MaxBytes, g.left)
 	at := g.e.reserve()
 	recordsAt := len(g.e.dst)
 	out := fetchedPartition{
@@ -110,6 +113,11 @@ func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err erro
 	n := len(g.e.dst) - recordsAt
 	g.bytes += n
 	g.left = max(g.left-n, 0)
+	g.counted += n
+	if p.full {
+		g.counted += max(limit-n, 0)
+		p.above = noOffset
+	}
 	p.outcome = fetchOutcome{
 		highWatermark: out.highWatermark, logStart: out.logStart, code: out.code, bytes: n,
 		diverging: out.diverging != nil,
@@ -164,8 +172,10 @@ func (g *gathering) read(
 		return state, nil
 	}
 	before := len(g.e.dst)
-	state, p.records, err = g.readReal(part, r)
+	state, err = g.readReal(p, r)
 	g.w.keep(reserved, int64(len(g.e.dst)-before))
+	// What has come since was not asked for: the watcher tells of it.
+	p.full = p.full && highWatermark > p.read.From
 	return state, err
 }
 
@@ -203,30 +213,39 @@ func (g *gathering) room(r *replication.FetchRead) reservation {
 	return got
 }
 
-// readReal reads until there is a batch with records, or nothing more, and says how many records
-// there are.
+// readReal reads until there is a batch with records, or nothing more, and notes what it found.
 func (g *gathering) readReal(
-	part Partition, r replication.FetchRead,
-) (state replication.FetchState, count int, err error) {
+	p *fetchPartition, r replication.FetchRead,
+) (state replication.FetchState, err error) {
 	before := len(g.e.dst)
 	for range emptyRunsMax {
-		g.e.dst, state, err = part.Read(g.e.dst, r)
+		g.e.dst, state, err = p.found.Read(g.e.dst, r)
 		if err != nil {
-			return state, 0, err
+			return state, err
+		}
+		bound := state.HighWatermark
+		if r.ReadCommitted {
+			bound = state.LastStable
 		}
 		records := g.e.dst[before:]
+		if len(records) == 0 {
+			// With MinOne there is no batch with records at all.
+			p.full = r.From < bound && !r.MinOne
+			return state, nil
+		}
 		seen, err := inspect(records, g.f.version < fetchZstdVersionMin)
 		if err != nil {
-			return state, 0, err
+			return state, err
 		}
 		g.e.dst = g.e.dst[:before+seen.realBytes]
-		if seen.realBytes > 0 || len(records) == 0 {
-			return state, seen.records, nil
+		if seen.realBytes > 0 {
+			p.records, p.full = seen.records, seen.next < bound
+			return state, nil
 		}
 		// The client's own position was checked by the first read.
 		r.From, r.CurrentEpoch, r.LastFetchedEpoch = seen.next, -1, -1
 	}
-	return state, 0, nil
+	return state, nil
 }
 
 // inspected is what a look at the headers of some batches shows.

@@ -355,28 +355,6 @@ func TestFetchEnds(t *testing.T) {
 	})
 }
 
-// TestFetchOfDeletedTopic: whoever waits for a topic that goes learns it at the end of the wait.
-func TestFetchOfDeletedTopic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		id := b.topic("t", 1)
-		done := b.waiting(id, 1, 10*second)
-		synctest.Wait()
-		if err := b.replicas.DeleteTopic(id); err != nil {
-			t.Fatal(err)
-		}
-		raw := <-done
-		out := kmsg.NewPtrFetchResponse()
-		out.Version = 13
-		if err := out.ReadFrom(raw[5:]); err != nil {
-			t.Fatal(err)
-		}
-		if code := out.Topics[0].Partitions[0].ErrorCode; code != kerr.UnknownTopicID.Code {
-			t.Errorf("code %d", code)
-		}
-	})
-}
-
 // scarce is a memory budget with a little left: of what all share, and for pieces.
 type scarce struct{ left, pieces int64 }
 

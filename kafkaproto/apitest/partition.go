@@ -33,6 +33,7 @@ type Partition struct {
 		offline  error
 		reads    int
 		onAppend func(raw batch.Batch)
+		onRead   func()
 	}
 }
 
@@ -107,6 +108,13 @@ func (p *Partition) offlineError() error {
 func (p *Partition) OnAppend(f func(raw batch.Batch)) {
 	p.mu.Lock()
 	p.mu.onAppend = f
+	p.mu.Unlock()
+}
+
+// OnRead is called at the beginning of the next read, once.
+func (p *Partition) OnRead(f func()) {
+	p.mu.Lock()
+	p.mu.onRead = f
 	p.mu.Unlock()
 }
 
@@ -215,6 +223,13 @@ func (p *Partition) Read(
 	dst []byte, r replication.FetchRead,
 ) ([]byte, replication.FetchState, error) {
 	p.mu.Lock()
+	before := p.mu.onRead
+	p.mu.onRead = nil
+	p.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.reads++
 	state := replication.FetchState{
@@ -243,6 +258,15 @@ func (p *Partition) Read(
 		r.MinOne = false
 	}
 	return dst, state, nil
+}
+
+// close wakes all watchers, as a partition that goes.
+func (p *Partition) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.mu.watchers {
+		w.wake()
+	}
 }
 
 // Watch implements api.Partition.

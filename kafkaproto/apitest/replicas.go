@@ -139,6 +139,9 @@ func (r *Replicas) DeleteTopic(id metadata.TopicID) error {
 	defer r.mu.Unlock()
 	for name, t := range r.mu.topics {
 		if t.ID == id {
+			for _, p := range r.mu.parts[id] {
+				p.close()
+			}
 			delete(r.mu.topics, name)
 			delete(r.mu.parts, id)
 			return nil

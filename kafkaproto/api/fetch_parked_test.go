@@ -1,0 +1,166 @@
+package api_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+)
+
+// answered reads what parked has passed on.
+func answered(t *testing.T, version int16, raw []byte) *kmsg.FetchResponse {
+	t.Helper()
+	header := 4
+	if version >= 12 {
+		header++
+	}
+	if len(raw) < header {
+		t.Fatalf("no answer: % x", raw)
+	}
+	out := kmsg.NewPtrFetchResponse()
+	out.Version = version
+	if err := out.ReadFrom(raw[header:]); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestFetchIsFullBeforeItsLimits: whole batches rarely fill a limit to the byte. Where the limits
+// keep back what there is, waiting brings no more: a fetch whose min_bytes is its limit is answered
+// at once (DelayedFetch.tryComplete in Kafka counts what is there, up to the partition's limit).
+func TestFetchIsFullBeforeItsLimits(t *testing.T) {
+	raw := records(t, 1, 1000, batch.None)
+	most := int32(3*len(raw) + len(raw)/2)
+	for name, change := range map[string]func(r *kmsg.FetchRequest){
+		"of the partition": func(r *kmsg.FetchRequest) {
+			r.Topics[0].Partitions = r.Topics[0].Partitions[:1]
+			r.MinBytes, r.Topics[0].Partitions[0].PartitionMaxBytes = most, most
+		},
+		"of the response": func(r *kmsg.FetchRequest) { r.MinBytes, r.MaxBytes = most, most },
+		"of a batch that does not fit": func(r *kmsg.FetchRequest) {
+			r.MinBytes = int32(4 * len(raw)) // three and a bit of the first, and a bit of the second
+			r.Topics[0].Partitions[0].PartitionMaxBytes = most
+			r.Topics[0].Partitions[1].PartitionMaxBytes = int32(len(raw) - 1)
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			id := b.topic("t", 2)
+			for range 5 {
+				b.replicas.Of("t", 0).Put(raw)
+				b.replicas.Of("t", 1).Put(raw)
+			}
+			r := fetchAt(13, id, 0, 0)
+			r.MaxWaitMillis = 10_000
+			change(r)
+			began := time.Now()
+			p := b.fetched(r)
+			if got := len(p[0].RecordBatches); got != 3*len(raw) {
+				t.Errorf("limit %s: %d bytes, want %d", name, got, 3*len(raw))
+			}
+			if waited := time.Since(began); waited != 0 {
+				t.Errorf("limit %s: answered after %v", name, waited)
+			}
+		})
+	}
+}
+
+// TestFetchIsNotWokenByWhatItCannotTake: a partition that has more than its limit lets in cannot
+// make an answer larger, whatever comes to it; another one can.
+func TestFetchIsNotWokenByWhatItCannotTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		id := b.topic("t", 2)
+		full, idle := b.replicas.Of("t", 0), b.replicas.Of("t", 1)
+		raw := records(t, 1, 1000, batch.None)
+		full.Put(raw)
+		full.Put(raw)
+		r := fetchAt(13, id, 0, 0)
+		r.MinBytes, r.MaxWaitMillis = int32(3*len(raw)), 10_000
+		r.Topics[0].Partitions[0].PartitionMaxBytes = int32(len(raw))
+		answer, err := b.start(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := b.parked(answer)
+		for range 10 {
+			full.Put(raw)
+			synctest.Wait()
+			still(t, done)
+		}
+		if full.Reads() != 1 {
+			t.Errorf("looked %d times at a partition that gives no more", full.Reads())
+		}
+		idle.Put(raw)
+		synctest.Wait()
+		still(t, done)
+		idle.Put(raw)
+		p := answered(t, 13, <-done).Topics[0].Partitions
+		if len(p[0].RecordBatches) != len(raw) || len(p[1].RecordBatches) != 2*len(raw) {
+			t.Errorf("answered %d and %d bytes", len(p[0].RecordBatches), len(p[1].RecordBatches))
+		}
+	})
+}
+
+// TestFetchOfDeletedTopic: whoever waits for a topic that goes learns it then, also when another
+// one has its name by now.
+func TestFetchOfDeletedTopic(t *testing.T) {
+	for _, c := range []struct {
+		version int16
+		anew    bool
+		want    *kerr.Error
+	}{
+		{12, false, kerr.UnknownTopicOrPartition},
+		{13, false, kerr.UnknownTopicID},
+		{12, true, kerr.OffsetOutOfRange},
+		{13, true, kerr.UnknownTopicID},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			id := b.topic("t", 1)
+			b.replicas.Of("t", 0).Put(records(t, 5, 10, batch.None))
+			r := fetchAt(c.version, id, 5)
+			r.MinBytes, r.MaxWaitMillis = 1, 10_000
+			answer, err := b.start(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began, done := time.Now(), b.parked(answer)
+			synctest.Wait()
+			if err := b.replicas.DeleteTopic(id); err != nil {
+				t.Fatal(err)
+			}
+			if c.anew {
+				b.topic("t", 1)
+			}
+			out := answered(t, c.version, <-done)
+			if code := out.Topics[0].Partitions[0].ErrorCode; code != c.want.Code {
+				t.Errorf("v%d, made anew %v: code %d, want %v", c.version, c.anew, code, c.want)
+			}
+			if waited := time.Since(began); waited != 0 {
+				t.Errorf("v%d, made anew %v: told after %v", c.version, c.anew, waited)
+			}
+		})
+	}
+}
+
+// TestFetchSeesWhatComesDuringItsLook: data that comes between the look at the high watermark and
+// the read is not waited for.
+func TestFetchSeesWhatComesDuringItsLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		id := b.topic("t", 1)
+		part := b.replicas.Of("t", 0)
+		part.OnRead(func() { part.Put(records(t, 1, 10, batch.None)) })
+		r := fetchAt(13, id, 0)
+		r.MinBytes, r.MaxWaitMillis = 1, 10_000
+		began := time.Now()
+		if got := b.fetched(r)[0].RecordBatches; len(got) == 0 || time.Since(began) != 0 {
+			t.Errorf("%d bytes after %v", len(got), time.Since(began))
+		}
+	})
+}
