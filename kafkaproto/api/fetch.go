@@ -15,7 +15,8 @@ const (
 	FetchBytesMax = 55 << 20
 	// fetchWaitMax bounds how long a fetch may be parked; Kafka takes any time.
 	fetchWaitMax = 5 * time.Minute
-	// fetchGrowBytes is how much of a partition's limit the buffer is grown by before the read.
+	// fetchGrowBytes is how much of a partition's limit the buffer is grown by before the read, if
+	// the last answer had no more.
 	fetchGrowBytes = 1 << 20
 	// fetchAskBytesMin is the least that is asked of the memory which all answers share, before
 	// one piece is waited for.

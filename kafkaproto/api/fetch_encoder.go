@@ -17,8 +17,8 @@ const (
 )
 
 // recordsGuessBytes is how long the length before the records is expected to be in a flexible
-// version. It is right from 16 KiB to 2 MiB; otherwise the records are moved, which is cheap for
-// few and rare for many.
+// version, if nothing better is known. It is right from 16 KiB to 2 MiB; otherwise the records are
+// moved, which is cheap for few.
 const recordsGuessBytes = 3
 
 // abortedTxn is a transaction that a reader of committed records must skip.
@@ -159,8 +159,9 @@ func (e *fetchEncoder) insertSize(at int) {
 }
 
 // reserve leaves room for the fields of a partition before its records, and returns where the
-// partition begins. Whoever has the records appends them to dst, then calls finish.
-func (e *fetchEncoder) reserve() (at int) {
+// partition begins. Whoever has the records appends them to dst, then calls finish. If there are
+// about as many bytes of them as expected, they need not be moved then.
+func (e *fetchEncoder) reserve(expected int) (at int) {
 	at = len(e.dst)
 	n := 4 + 2 + 8 + 8
 	if e.version >= fetchLogStart {
@@ -170,7 +171,9 @@ func (e *fetchEncoder) reserve() (at int) {
 		n += 4
 	}
 	if e.flexible {
-		n += 1 + recordsGuessBytes // no aborted transactions, and the records' length
+		var length [binary.MaxVarintLen64]byte
+		n++ // no aborted transactions
+		n += max(recordsGuessBytes, binary.PutUvarint(length[:], uint64(expected)+1))
 	} else {
 		n += 4 + 4
 	}

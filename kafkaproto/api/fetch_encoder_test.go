@@ -77,7 +77,7 @@ func (c chance) both(version int16) (want, got []byte) {
 		length := e.topic(t.Topic, t.TopicID, n+c.spare())
 		for range n {
 			p, records := c.partition(c.upTo(1) == 0)
-			at := e.reserve()
+			at := e.reserve(int(c.next()) << c.upTo(20))
 			recordsAt := len(e.dst)
 			e.dst = append(e.dst, records...)
 			e.finish(at, recordsAt, p)

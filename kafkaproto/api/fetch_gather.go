@@ -83,7 +83,7 @@ func (g *gathering) topic(t *fetchTopic, partitions []fetchPartition) (listed in
 func (g *gathering) partition(p *fetchPartition, topic *metadata.Topic, err error) {
 	p.found, p.records, p.full = nil, 0, false
 	limit := min(p.read.MaxBytes, g.left)
-	at := g.e.reserve()
+	at := g.e.reserve(p.told.bytes)
 	recordsAt := len(g.e.dst)
 	out := fetchedPartition{
 		index: p.index, highWatermark: -1, lastStable: -1, logStart: -1, preferred: -1,
@@ -164,7 +164,7 @@ func (g *gathering) read(
 	r.MaxBytes, r.MinOne = min(r.MaxBytes, g.left), g.bytes == 0
 	var reserved reservation
 	if highWatermark > r.From {
-		reserved = g.room(&r)
+		reserved = g.room(&r, p.told.bytes)
 	} else {
 		r.MaxBytes, r.MinOne = 0, false
 	}
@@ -181,8 +181,8 @@ func (g *gathering) read(
 
 // room reserves memory for a partition's records and makes room in the buffer: all that is asked,
 // or as much as is free. Without memory a later partition gets nothing this time; the first one
-// waits for a piece.
-func (g *gathering) room(r *replication.FetchRead) reservation {
+// waits for a piece. Who reads a long log gets about as much each time, so that much is expected.
+func (g *gathering) room(r *replication.FetchRead, expected int) reservation {
 	want := int64(r.MaxBytes)
 	if r.MinOne {
 		want = max(want, 1)
@@ -209,7 +209,8 @@ func (g *gathering) room(r *replication.FetchRead) reservation {
 		}
 	}
 	r.MaxBytes = min(r.MaxBytes, int(want))
-	g.e.dst = g.w.Grow(g.e.dst, int(min(want, fetchGrowBytes))+fetchPartitionBytes)
+	expected = int(min(want, int64(max(expected, fetchGrowBytes))))
+	g.e.dst = g.w.Grow(g.e.dst, expected+fetchPartitionBytes)
 	return got
 }
 

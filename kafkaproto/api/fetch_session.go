@@ -39,7 +39,10 @@ type sessionPartition struct {
 
 // toldPartition is what a client knows of a partition. -1 is what it cannot know: the next answer
 // then names the partition.
-type toldPartition struct{ highWatermark, logStart int64 }
+type toldPartition struct {
+	highWatermark, logStart int64
+	bytes                   int // of records in the last answer that named the partition
+}
 
 // fetchSession is the memory of one consumer's fetches. Connections may come and go.
 type fetchSession struct {
@@ -83,7 +86,7 @@ func (s *fetchSession) setLocked(key sessionKey, read replication.FetchRead) {
 		return
 	}
 	s.mu.byKey[key] = s.mu.order.PushBack(&sessionPartition{
-		key: key, read: read, told: toldPartition{-1, -1},
+		key: key, read: read, told: toldPartition{highWatermark: -1, logStart: -1},
 	})
 }
 
@@ -103,7 +106,7 @@ func (s *fetchSession) toldLocked(key sessionKey, out fetchOutcome) {
 		return
 	}
 	told := &partitionAt(at).told
-	told.highWatermark, told.logStart = out.highWatermark, out.logStart
+	told.highWatermark, told.logStart, told.bytes = out.highWatermark, out.logStart, out.bytes
 	if out.code != 0 {
 		// When the error has gone, the partition is named again whatever has become of it.
 		told.highWatermark = -1
