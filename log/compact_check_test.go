@@ -20,7 +20,7 @@ func (m *compactModel) check() {
 	for _, r := range got {
 		there[r.offset] = true
 		want := m.records[r.offset]
-		want.keepTo, want.dated, want.replaced = 0, false, false
+		want.keepTo, want.dated, want.replaced, want.last = 0, false, false, 0
 		if r != want {
 			m.fail("read %v, appended %v", r, want)
 		}

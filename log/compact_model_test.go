@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,7 @@ type compactRecord struct {
 	key    string // "" for none
 	value  string
 	dead   bool   // a tombstone
+	last   Offset // of its batch
 	keepTo UnixMs // a tombstone that was compacted is kept until then
 	dated  bool   // keepTo is final: a compaction got through
 
@@ -251,6 +253,7 @@ func (m *compactModel) append() {
 		if err := b.Append(f); err != nil {
 			m.t.Fatal(err)
 		}
+		r.last = first + Offset(n) - 1
 		added = append(added, r)
 	}
 	p, err := b.Build(nil)
@@ -306,6 +309,7 @@ func (m *compactModel) compact() {
 		m.checkLag(plan, p.MinLagMs)
 	}
 	m.tried = max(m.tried, plan.To)
+	before := slices.Clone(m.records)
 	for i := range m.records {
 		rec := &m.records[i]
 		if rec.offset >= plan.To || !rec.dead || rec.dated {
@@ -334,7 +338,12 @@ func (m *compactModel) compact() {
 		m.fail("clean to %d, want %d", m.log.CleanTo(), plan.To)
 	}
 	for i := range m.records {
-		m.records[i].dated = m.records[i].dated || m.records[i].offset < m.log.CleanTo()
+		rec := &m.records[i]
+		if rec.last < m.log.CleanTo() {
+			rec.dated = true
+		} else if !res.Stale {
+			rec.keepTo = before[i].keepTo // the map did not get there
+		}
 	}
 	if !res.Stale && plan.To > plan.From && m.log.CleanTo() <= plan.From {
 		m.fail("no progress from %d", plan.From)

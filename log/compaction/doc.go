@@ -7,7 +7,8 @@
 // full, the pass ends at the record that did not fit, and the next pass goes on there.
 //
 // The rules are those of Kafka 3.9's core/src/main/scala/kafka/log/LogCleaner.scala (Cleaner and
-// CleanedTransactionMetadata) and clients' MemoryRecords.filterTo, with one that is stricter: of
-// what was compacted, the last batch keeps a record. Some clients cannot read past empty batches
-// at the end of a log.
+// CleanedTransactionMetadata) and clients' MemoryRecords.filterTo, with two that are stricter. Of
+// what was compacted, the last batch keeps a record: some clients cannot read past empty batches
+// at the end of a log. And a tombstone gets its delete horizon only from a pass whose map reaches
+// beyond its batch, which is the pass that removes all older records of its key.
 package compaction

@@ -1,6 +1,8 @@
 package compaction
 
 import (
+	"math"
+
 	"github.com/chronosdb/chronosdb/log/batch"
 )
 
@@ -106,7 +108,7 @@ func (f *Filter) append(dst []byte, b batch.Batch, floor Floor) ([]byte, error) 
 		if v.perishable {
 			// The clock of the tombstone starts now: only from here on does a reader that begins at
 			// the log's start find it where it finds no older record of its key.
-			horizon = f.rules.Now + batch.UnixMs(f.rules.DeleteRetentionMs)
+			horizon = f.horizon()
 		}
 	}
 	if v.staying == b.Count() && (has || horizon == batch.NoTimestamp) {
@@ -126,7 +128,7 @@ type verdict struct {
 }
 
 func (f *Filter) judge(b batch.Batch, floor Floor) (verdict, error) {
-	f.keep = append(f.keep[:0], make([]bool, b.Count())...)
+	f.keep = f.keep[:0] // grows with the records that are met: the count is the sender's claim
 	if b.IsControl() {
 		return f.judgeControl(b, floor)
 	}
@@ -146,8 +148,8 @@ func (f *Filter) judgeControl(b batch.Batch, floor Floor) (verdict, error) {
 	if spent && floor != Record && f.expired(b) {
 		return verdict{}, nil
 	}
-	for i := range f.keep {
-		f.keep[i] = true
+	for range b.Count() {
+		f.keep = append(f.keep, true)
 	}
 	return verdict{staying: b.Count(), perishable: spent}, nil
 }
@@ -158,6 +160,9 @@ func (f *Filter) judgeRecords(b batch.Batch, floor Floor) (v verdict, err error)
 	}
 	defer f.reader.Close()
 	expired := f.expired(b)
+	// Behind the map's end, older records of the keys may still be there. Kafka sets the horizon all
+	// the same, so that the pass that removes those can remove the tombstone at once.
+	datable := b.LastOffset() <= f.rules.Map.Latest()
 	for {
 		rec, ok, err := f.reader.Next()
 		if err != nil {
@@ -166,15 +171,14 @@ func (f *Filter) judgeRecords(b batch.Batch, floor Floor) (v verdict, err error)
 		if !ok {
 			return v, nil
 		}
-		i := f.reader.Index()
-		last := floor == Record && i == b.Count()-1
+		last := floor == Record && f.reader.Index() == b.Count()-1
 		o := b.BaseOffset() + batch.Offset(rec.OffsetDelta)
-		if !last && !f.stays(rec, o, expired) {
-			continue
+		stays := last || f.stays(rec, o, expired)
+		f.keep = append(f.keep, stays)
+		if stays {
+			v.staying++
+			v.perishable = v.perishable || (rec.Value == nil && datable)
 		}
-		f.keep[i] = true
-		v.staying++
-		v.perishable = v.perishable || rec.Value == nil
 	}
 }
 
@@ -185,6 +189,16 @@ func (f *Filter) stays(rec batch.Record, o batch.Offset, expired bool) bool {
 	}
 	// One without a key is of a time before the topic was compacted. It is nobody's last.
 	return rec.Key != nil && o >= f.rules.Map.Get(rec.Key) && (rec.Value != nil || !expired)
+}
+
+// horizon returns until when a tombstone stays that is dated now. The longest retention that can be
+// asked for is for ever.
+func (f *Filter) horizon() batch.UnixMs {
+	now, keep := f.rules.Now, batch.UnixMs(f.rules.DeleteRetentionMs)
+	if keep > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return now + keep
 }
 
 // expired says whether the batch's tombstones or marker have been kept for long enough.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -256,16 +259,51 @@ func TestTombstoneLivesUntilItsHorizon(t *testing.T) {
 	}
 }
 
-func TestTombstoneBehindTheMapGetsAHorizon(t *testing.T) {
-	in := lay(t, plain(rec{"a", "1"}), plain(rec{"a", "-"}))
-	f := NewFilter(Rules{Map: &OffsetMap{slots: make([]slot, 8), latest: 0}, Now: 10, DeleteRetentionMs: 5})
-	out, err := f.Append(nil, in[1], Nothing)
+// TestTombstoneBehindTheMapGetsNoHorizon fills the map before a tombstone. Its time must not run
+// before the pass that removes what it has replaced: a reader that has just met the older record
+// would find neither that one gone nor the tombstone there.
+func TestTombstoneBehindTheMapGetsNoHorizon(t *testing.T) {
+	records := []rec{{"a", "1"}}
+	for i := range 20 {
+		records = append(records, rec{fmt.Sprint(i), "1"})
+	}
+	in := lay(t, plain(records...), plain(rec{"b", "1"}, rec{"a", "-"}), plain(rec{"c", "1"}))
+	rules := Rules{Now: 1000, DeleteRetentionMs: 50}
+	part := pass{rules: rules, mapBytes: 1}.run(t, in)
+	if h, ok := part[1].DeleteHorizon(); ok {
+		t.Errorf("delete horizon = %d before the older record is gone", h)
+	}
+	// The next pass reads all, long after: it removes the older record, and only now the time runs.
+	rules.Now = 5000
+	out := pass{rules: rules}.run(t, part)
+	if h, ok := out[1].DeleteHorizon(); !ok || h != 5050 {
+		t.Errorf("delete horizon = %d, %v", h, ok)
+	}
+	if got := show(t, out); strings.Contains(got, "=a:1") || !strings.Contains(got, "=a:-") {
+		t.Errorf("left %s", got)
+	}
+	// A map that ends within the batch is not enough either: a horizon is the whole batch's.
+	two := lay(t, plain(rec{"a", "1"}), plain(rec{"b", "-"}, rec{"a", "-"}))
+	f := NewFilter(Rules{Map: &OffsetMap{slots: make([]slot, 8), latest: 1}, Now: 10})
+	left, err := f.Append(nil, two[1], Nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h, ok := batch.Batch(out).DeleteHorizon(); !ok || h != 15 {
-		t.Errorf("delete horizon = %d, %v", h, ok)
+	if h, ok := batch.Batch(left).DeleteHorizon(); ok {
+		t.Errorf("delete horizon = %d of a batch that was looked at in part", h)
 	}
+}
+
+// TestTombstoneIsKeptForEver asks for the longest delete.retention.ms that there is.
+func TestTombstoneIsKeptForEver(t *testing.T) {
+	in := lay(t, plain(rec{"a", "1"}), plain(rec{"a", "-"}))
+	rules := Rules{Now: 100_000, DeleteRetentionMs: math.MaxInt64}
+	out := in
+	for range 3 {
+		out = pass{rules: rules}.run(t, out)
+		rules.Now += 1 << 40
+	}
+	expect(t, out, "[1=a:-]")
 }
 
 func TestFloors(t *testing.T) {
@@ -430,5 +468,29 @@ func TestUnreadableBatchStays(t *testing.T) {
 		if err != nil || !bytes.Equal(out, b) {
 			t.Errorf("batch at %d became %d bytes, %v", b.BaseOffset(), len(out), err)
 		}
+	}
+}
+
+// TestCountIsOnlyAClaim gives the filter a batch that says it has a thousand million records. A
+// topic without schedules takes any that is compressed, and may be compacted later.
+func TestCountIsOnlyAClaim(t *testing.T) {
+	b := plain(rec{"a", "1"})
+	b.Codec = batch.Zstd
+	bad := b.at(t, 0)
+	binary.BigEndian.PutUint32(bad[23:], 1<<30-1) // last offset delta
+	binary.BigEndian.PutUint32(bad[57:], 1<<30)   // count
+	bad.SealCRC()
+	if err := batch.CheckStored(bad); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	out := pass{}.run(t, []batch.Batch{bad})
+	runtime.ReadMemStats(&after)
+	if len(out) != 1 || !bytes.Equal(out[0], bad) {
+		t.Errorf("%d batches are left", len(out))
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 64<<20 {
+		t.Errorf("%d bytes were allocated for a batch of %d", n, len(bad))
 	}
 }
