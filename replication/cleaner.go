@@ -113,8 +113,9 @@ type pacer struct {
 // paceStep is how much is saved up before it waits: short sleeps are long ones.
 const paceStep = 20 * time.Millisecond
 
-// wait pays for some bytes.
-func (p *pacer) wait(bytes int) error {
+// wait pays for some bytes. It gives up when the node is closed, or who pays has ended: what a pass
+// owes for one large batch may take hours.
+func (p *pacer) wait(bytes int, ended <-chan struct{}) error {
 	select {
 	case <-p.quit:
 		return errCompactionEnded
@@ -138,7 +139,8 @@ func (p *pacer) wait(bytes int) error {
 	select {
 	case <-t.C():
 		return nil
+	case <-ended:
 	case <-p.quit:
-		return errCompactionEnded
 	}
+	return errCompactionEnded
 }

@@ -34,7 +34,7 @@ func (p *Partition) planCompaction(now clock.UnixMs) (plan log.CompactionPlan, d
 type compactionOrder struct {
 	now      clock.UnixMs
 	mapBytes int64
-	pace     func(bytes int) error
+	pace     func(bytes int, ended <-chan struct{}) error // pacer.wait
 	quit     <-chan struct{}
 }
 
@@ -54,7 +54,7 @@ func (p *Partition) compact(to batch.Offset, o compactionOrder) (progress bool, 
 			if p.closed.Load() {
 				return errCompactionEnded
 			}
-			return o.pace(bytes)
+			return o.pace(bytes, p.ended)
 		},
 	})
 	if errors.Is(err, errCompactionEnded) {

@@ -246,7 +246,7 @@ func TestCloseEndsACompaction(t *testing.T) {
 	}
 	closed := make(chan error, 1)
 	calls := 0
-	progress, err := p.compact(plan.To, compactionOrder{pace: func(int) error {
+	progress, err := p.compact(plan.To, compactionOrder{pace: func(int, <-chan struct{}) error {
 		if calls++; calls == 3 {
 			p.shut(ErrClosed) // as close does first
 			go func() { closed <- p.close() }()
@@ -264,15 +264,38 @@ func TestCloseEndsACompaction(t *testing.T) {
 	}
 }
 
+// TestCloseEndsAWait closes the partition while its compaction waits for its bytes to be paid for,
+// at a rate at which that takes hours. Nobody moves the clock.
+func TestCloseEndsAWait(t *testing.T) {
+	n := startNode(t)
+	n.compacted()
+	n.fill(10)
+	n.cleaner.pace.bytesPerSecond = 1
+	p := n.part()
+	plan, _ := p.planCompaction(clock.ToMs(n.clock.Now()))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.compact(plan.To, compactionOrder{pace: n.cleaner.pace.wait})
+		ended <- err
+	}()
+	n.clock.WaitArmed(1)
+	if err := p.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPacer(t *testing.T) {
 	manual := clock.NewManual(time.UnixMilli(1_000_000))
 	quit := make(chan struct{})
 	p := &pacer{clock: manual, bytesPerSecond: 1000, quit: quit}
-	if err := p.wait(10); err != nil { // 10 ms: too short to wait for
+	if err := p.wait(10, nil); err != nil { // 10 ms: too short to wait for
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- p.wait(990) }()
+	go func() { done <- p.wait(990, nil) }()
 	manual.WaitArmed(1)
 	manual.Advance(999 * time.Millisecond)
 	select {
@@ -284,14 +307,14 @@ func TestPacer(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	go func() { done <- p.wait(1 << 30) }()
+	go func() { done <- p.wait(1<<30, nil) }()
 	manual.WaitArmed(1)
 	close(quit)
 	if err := <-done; !errors.Is(err, errCompactionEnded) {
 		t.Fatalf("quit gave %v", err)
 	}
 	free := &pacer{clock: manual, quit: make(chan struct{})}
-	if err := free.wait(1 << 40); err != nil {
+	if err := free.wait(1<<40, nil); err != nil {
 		t.Fatal(err)
 	}
 }

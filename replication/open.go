@@ -33,7 +33,7 @@ func openPartition(deps *partitionDeps, spec partitionSpec) (*Partition, error) 
 	meta := spec.topic.Partitions[spec.index]
 	p := &Partition{
 		topic: spec.topic.Name, index: spec.index, number: meta.Number, epoch: meta.LeaderEpoch,
-		dir: spec.dir, deps: deps,
+		dir: spec.dir, deps: deps, ended: make(chan struct{}),
 	}
 	p.setConfig(spec.topic.Config)
 	r, err := p.beginReplay()

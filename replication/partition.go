@@ -58,7 +58,8 @@ type Partition struct {
 	stage    atomic.Pointer[stage] // nil until a first batch is staged
 	hw       [2]atomic.Int64       // by logKind; stored under mu
 	watchers watchers
-	closed   atomic.Bool // mu.closed is set
+	closed   atomic.Bool   // mu.closed is set
+	ended    chan struct{} // closed when closed is set
 	traffic  traffic
 
 	// compacting is held during a compaction, which lasts; it is taken before work.
@@ -294,6 +295,7 @@ func (p *Partition) shut(reason error) {
 	defer p.mu.Unlock()
 	if p.mu.closed == nil {
 		p.mu.closed = reason
+		close(p.ended)
 	}
 	p.closed.Store(true)
 	p.resetTailLocked()
