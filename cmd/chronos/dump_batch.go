@@ -12,7 +12,7 @@ import (
 )
 
 // dumpInflateMax bounds what one batch may inflate to when its records are printed.
-const dumpInflateMax = 1 << 30
+const dumpInflateMax = 256 << 20
 
 // segment dumps the batches of a segment file.
 func (d *dumper) segment(path string) error {
@@ -166,7 +166,7 @@ func (d *dumper) settlement(b batch.Batch) error {
 // content is a record's key, value and first headers.
 func (d *dumper) content(rec batch.Record, headers int) []dumpField {
 	fields := []dumpField{kv("key", d.text(rec.Key)), kv("value", d.text(rec.Value))}
-	var shown []dumpField
+	var shown dumpPairs
 	err := rec.EachHeader(func(key, value []byte) bool {
 		if len(shown) == headers {
 			return false

@@ -16,8 +16,12 @@ import (
 // dumpField is one figure of a line.
 type dumpField struct {
 	name  string
-	value any // a number, a string, a bool, json.RawMessage or []dumpField
+	value any // a number, a string, a bool, json.RawMessage or dumpPairs
 }
+
+// dumpPairs are a record's headers. Their names are the client's: they hold anything, and one may
+// stand twice.
+type dumpPairs []dumpField
 
 // dumpLine is one thing that a dump shows: in text a line of its kind and name=value, in JSON an
 // object with the kind under "kind".
@@ -70,13 +74,25 @@ func appendObject(p []byte, fields []dumpField) []byte {
 			p = append(p, ',')
 		}
 		p = append(appendJSON(p, field.name), ':')
-		if inner, ok := field.value.([]dumpField); ok {
-			p = appendObject(p, inner)
+		if pairs, ok := field.value.(dumpPairs); ok {
+			p = appendPairs(p, pairs)
 		} else {
 			p = appendJSON(p, field.value)
 		}
 	}
 	return append(p, '}')
+}
+
+// appendPairs appends the pairs as a JSON array of objects with key and value.
+func appendPairs(p []byte, pairs dumpPairs) []byte {
+	p = append(p, '[')
+	for i, pair := range pairs {
+		if i > 0 {
+			p = append(p, ',')
+		}
+		p = appendObject(p, []dumpField{kv("key", pair.name), kv("value", pair.value)})
+	}
+	return append(p, ']')
 }
 
 func appendJSON(p []byte, value any) []byte {
@@ -101,11 +117,11 @@ func appendText(p []byte, field dumpField) []byte {
 		return fmt.Appendf(p, " %s=null", field.name)
 	case json.RawMessage:
 		return fmt.Appendf(p, " %s=%s", field.name, value)
-	case []dumpField:
+	case dumpPairs:
 		p = fmt.Appendf(p, " %s={", field.name)
 		inner := []byte(nil)
 		for _, one := range value {
-			inner = appendText(inner, one)
+			inner = appendText(inner, kv(quoteIfNeeded(one.name), one.value))
 		}
 		return append(append(p, strings.TrimPrefix(string(inner), " ")...), '}')
 	default:
