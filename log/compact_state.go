@@ -37,7 +37,7 @@ func loadCompaction(fs vfs.FS, dir string) (c compactionState, known bool, err e
 		return c, true, nil
 	}
 	if err != nil {
-		return c, false, err
+		return c, false, refused(err)
 	}
 	_, err = fmt.Sscanf(string(p), compactionFormat, &c.gapsBelow, &c.cleanTo)
 	if err != nil || c.gapsBelow < 0 || c.cleanTo < 0 || !bytes.Equal(p, c.encode()) {

@@ -126,7 +126,7 @@ func loadEpochs(fs vfs.FS, dir string) (e epochs, known bool, err error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, false, refused(err)
 	}
 	e, err = parseEpochs(p)
 	return e, err == nil, nil

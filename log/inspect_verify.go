@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
@@ -87,6 +88,7 @@ func (v *verification) run() error {
 		return err
 	}
 	v.readEpochs()
+	v.readAside()
 	if len(v.bases) == 0 {
 		if v.sum.Noted && v.note.flushed > v.note.start {
 			v.report(GradeDamage, v.segmentPath(v.note.recovery.segment), 0, fmt.Errorf(
@@ -130,6 +132,21 @@ func (v *verification) readNote() error {
 	v.sum.Start, v.sum.FlushedEnd = state.start, state.flushed
 	v.sum.RecoveryPoint = state.recovery.offset
 	return nil
+}
+
+// readAside tells of entries that wait for the next start.
+func (v *verification) readAside() {
+	entries, end, err := InspectAside(v.o.FS, v.dir)
+	var damage *journal.CorruptError
+	switch {
+	case errors.As(err, &damage):
+		v.report(GradeDamage, damage.File, damage.Position, damage.Err)
+	case err != nil:
+		v.report(GradeDamage, v.path(asideName), 0, err)
+	case entries > 0:
+		v.report(GradeRemark, v.path(asideName), 0, fmt.Errorf("%d entries of the commit journal, up to"+
+			" offset %d, are put aside here for the next start that can read the log", entries, end))
+	}
 }
 
 func (v *verification) readNames() error {

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -123,6 +124,7 @@ type note struct {
 	state  noteState // as last written
 	synced noteState // as last synced
 	turns  [2]int    // which of the two slots comes next: for checkpoints, for flushes
+	rotten bool      // it was found with something in it, and with no slot intact
 }
 
 // loadNote opens the note and returns its state. found is false when no slot is intact.
@@ -130,12 +132,12 @@ func loadNote(fs vfs.FS, dir string) (n *note, found bool, err error) {
 	path := fs.PathJoin(dir, noteName)
 	f, err := fs.OpenLog(path)
 	if err != nil {
-		return nil, false, fmt.Errorf("open note %s: %w", path, err)
+		return nil, false, fmt.Errorf("open note %s: %w", path, refused(err))
 	}
 	n = &note{file: f}
 	p := make([]byte, noteFileBytes)
 	if _, err := f.ReadAt(p, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, errors.Join(fmt.Errorf("read note %s: %w", path, err), f.Close())
+		return nil, false, errors.Join(fmt.Errorf("read note %s: %w", path, refused(err)), f.Close())
 	}
 	var seqs [noteSlots]uint64 // 0: not intact
 	for i := range noteSlots {
@@ -156,6 +158,7 @@ func loadNote(fs vfs.FS, dir string) (n *note, found bool, err error) {
 		}
 	}
 	n.synced = n.state
+	n.rotten = !found && len(bytes.Trim(p, "\x00")) > 0
 	return n, found, nil
 }
 

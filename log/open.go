@@ -34,7 +34,9 @@ func Open(dir string, o Options) (*Log, error) {
 
 // Replay brings a log's segments up to what the journal has of it, durably, and opens nothing. It
 // is for the logs of an owner that may find reasons not to open some of them: the journal must be
-// recycled all the same. Every error is ErrNotReplayed.
+// recycled all the same. What it has of a log that cannot be read, or of whose note nothing is
+// intact, is put aside in the log's folder: Open replays it, or says why it cannot. Every error is
+// ErrNotReplayed.
 func Replay(dir string, o Options) error {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
@@ -42,12 +44,9 @@ func Replay(dir string, o Options) error {
 	}
 	l := &Log{dir: dir, o: o}
 	r := &recovery{l: l}
-	err := r.load()
-	if err == nil {
-		found := r.note.seq
-		if err = r.replayJournal(); err == nil && r.noted && r.note.seq == found {
-			err = r.keepNote()
-		}
+	err := r.replayOnly()
+	if isUnreadable(err) {
+		err = r.setAside(err)
 	}
 	if err = errors.Join(err, r.abandon()); err != nil && !errors.Is(err, ErrNotReplayed) {
 		err = replayError(err)
@@ -58,14 +57,44 @@ func Replay(dir string, o Options) error {
 	return nil
 }
 
-// keepNote makes the note durable on whose word entries of the journal were passed over. A process
+// replayOnly is a Replay without what it does about a log that cannot be read.
+func (r *recovery) replayOnly() error {
+	if err := r.load(); err != nil {
+		return err
+	}
+	if !r.noted {
+		if len(r.segments) == 0 && !r.rotten {
+			return nil // nothing was ever written here
+		}
+		// Only Open, which reads it all, can tell what is missing, and the entries are needed for it.
+		return &CorruptError{File: r.l.o.FS.PathJoin(r.l.dir, noteName), Err: r.noNote()}
+	}
+	found := r.note.seq
+	if err := r.replayJournal(); err != nil || r.l.flushing.note.state.seq != found {
+		return err
+	}
+	return r.keepNote()
+}
+
+// noNote says why there is no note.
+func (r *recovery) noNote() error {
+	if r.rotten {
+		return errors.New("no slot of the note is intact: it is damaged")
+	}
+	return errors.New("the note is missing: it was deleted")
+}
+
+// keepNote makes the note durable on whose word entries of the journal are not needed. A process
 // that was killed leaves a note that is read and that a power cut still takes back; the entries
 // are recycled before anybody opens the log, and then nothing would vouch for what they held.
 func (r *recovery) keepNote() error {
 	if err := r.l.flushing.note.write(r.note, true); err != nil {
 		return replayError(err)
 	}
-	return r.l.o.FS.SyncDir(r.l.dir)
+	if err := r.l.o.FS.SyncDir(r.l.dir); err != nil {
+		return replayError(err)
+	}
+	return nil
 }
 
 // recovery is one Open. It is the only user of the log until it returns.
@@ -75,6 +104,13 @@ type recovery struct {
 
 	note  noteState
 	noted bool // whether there was an intact note: without one nothing is known to be flushed
+	// rotten says that there is a note, and no slot of it is intact. A crash leaves that only before
+	// the log's first append.
+	rotten bool
+	// fresh says that there is neither note nor segment: the log is new, and entries of its name in the
+	// journal are those of one that is gone.
+	fresh bool
+	aside bool // whether there are entries that were put aside
 
 	epochs      epochs
 	epochsKnown bool // whether the epochs file was intact
@@ -133,7 +169,7 @@ func (r *recovery) load() error {
 	if r.l.flushing.note, r.noted, err = loadNote(fs, dir); err != nil {
 		return err
 	}
-	r.note = r.l.flushing.note.state
+	r.note, r.rotten = r.l.flushing.note.state, r.l.flushing.note.rotten
 	if r.epochs, r.epochsKnown, err = loadEpochs(fs, dir); err != nil {
 		return err
 	}
@@ -142,7 +178,7 @@ func (r *recovery) load() error {
 	}
 	names, err := fs.List(dir)
 	if err != nil {
-		return fmt.Errorf("list: %w", err)
+		return fmt.Errorf("list: %w", refused(err))
 	}
 	for _, name := range names {
 		if base, ok := parseSegmentName(name); ok {
@@ -354,6 +390,9 @@ func (r *recovery) finish() error {
 			return err
 		}
 	} else if err := r.noteRecovered(); err != nil {
+		return err
+	}
+	if err := r.dropAside(); err != nil {
 		return err
 	}
 	r.publish()

@@ -18,8 +18,8 @@ func (r *recovery) beginScan() (int, error) {
 	if !r.noted {
 		// No crash leads here: the note was durable before the first append. It was deleted or has
 		// rotted, so nothing says what had been acknowledged. All is read, and trusted only whole.
-		r.l.o.Logger.Warn("the recovery-point note is missing or damaged; reading the whole log",
-			zap.String("dir", r.l.dir))
+		r.l.o.Logger.Error("there is no recovery-point note; reading the whole log",
+			zap.String("dir", r.l.dir), zap.Error(r.noNote()))
 		base, replayed := r.segments[0].base, r.note
 		r.note = noteState{start: base, flushed: max(base, replayed.flushed)}
 		r.note.journalFrom = replayed.journalFrom

@@ -26,41 +26,68 @@ type replay struct {
 	// newest is the newest entry, and lengths has, by base, those of segments that are sealed.
 	newest  journal.Entry
 	lengths map[Offset]int64
+	// later has, without a note, the lowest offset that is in an entry or in one behind it.
+	later []Offset
 }
 
 // replayJournal does what the journal asks for and makes it durable, with a note that says so: from
 // here on, nothing of the journal is needed.
 func (r *recovery) replayJournal() error {
-	j := r.l.o.Journal
-	if j == nil || (!r.noted && len(r.segments) == 0) {
-		// A log's first note is durable before its first entry is written, so a folder without
-		// anything is new, and entries of its name are those of one that is gone.
-		return nil
-	}
 	p := &replay{
 		r: r, vouched: r.note.flushed, wrote: map[Offset]*segment{}, lengths: map[Offset]int64{},
 	}
-	if err := j.Replay(r.l.o.Name, r.note.journalFrom, p.entry); err != nil {
-		return replayError(err)
-	}
-	if p.entries == 0 {
-		return nil
-	}
-	if err := p.judgeRefs(); err != nil {
-		return replayError(err)
-	}
-	if err := p.sync(); err != nil {
-		return replayError(err)
-	}
-	r.l.counters.replayedEntries.Add(int64(p.entries))
-	r.note.flushed, r.note.journalFrom = p.vouched, p.last+1
 	if !r.noted {
-		return nil // beginScan reads it all
+		if err := p.lookAhead(); err != nil || len(r.segments) == 0 {
+			return err
+		}
+	}
+	if err := r.replayEntries(p.entry); err != nil {
+		return replayError(err)
+	}
+	if p.entries > 0 {
+		if err := p.judgeRefs(); err != nil {
+			return replayError(err)
+		}
+		if err := p.sync(); err != nil {
+			return replayError(err)
+		}
+		r.l.counters.replayedEntries.Add(int64(p.entries))
+		r.note.flushed, r.note.journalFrom = p.vouched, p.last+1
+	}
+	if !r.noted || p.entries == 0 && !r.aside {
+		return nil // without a note beginScan reads it all
 	}
 	if err := r.l.flushing.note.write(r.note, true); err != nil {
 		return replayError(err)
 	}
 	r.note = r.l.flushing.note.state
+	if err := r.dropAside(); err != nil {
+		return replayError(err)
+	}
+	return nil
+}
+
+// lookAhead reads all entries before they are replayed, when there is no note. It refuses a log whose
+// segments are gone: its first note was durable before its first entry was written, and so were the
+// names in its folder.
+func (p *replay) lookAhead() error {
+	r := p.r
+	r.fresh = len(r.segments) == 0 && !r.rotten
+	err := r.replayEntries(func(_ journal.Sequence, e journal.Entry) error {
+		p.later = append(p.later, Offset(e.First))
+		return nil
+	})
+	if err != nil {
+		return replayError(err)
+	}
+	if len(p.later) > 0 && len(r.segments) == 0 {
+		path := r.l.o.FS.PathJoin(r.l.dir, noteName)
+		return replayError(&CorruptError{File: path, Err: fmt.Errorf("%w, and the segments are missing",
+			r.noNote())})
+	}
+	for i := len(p.later) - 2; i >= 0; i-- {
+		p.later[i] = min(p.later[i], p.later[i+1])
+	}
 	return nil
 }
 
@@ -99,13 +126,17 @@ func (p *replay) entry(seq journal.Sequence, e journal.Entry) error {
 }
 
 // has says whether the segment has an entry's bytes already, and perhaps compacted. Without a note
-// that is believed of every segment but the last: to write into a compacted one would spoil it, and
-// what is missing the scan finds.
+// that is believed of segments that retention may have deleted, of those that may be compacted, as to
+// write into them would spoil them, and of what a later entry says again from a lower offset: a
+// truncation came between, which drains first. What is missing all the same the scan finds.
 func (p *replay) has(e journal.Entry) bool {
 	if p.r.noted {
 		return Offset(e.End) <= p.r.note.flushed
 	}
-	return Offset(e.Segment) < p.r.segments[len(p.r.segments)-1].base
+	first, last := p.r.segments[0], p.r.segments[len(p.r.segments)-1]
+	base, gapsBelow := Offset(e.Segment), p.r.l.swapping.state.gapsBelow
+	return base < first.base || base < last.base && Offset(e.First) < gapsBelow ||
+		p.entries < len(p.later) && p.later[p.entries] < Offset(e.End)
 }
 
 // flushedTo moves the flushed end. Without a note, an entry that begins lower than those before was
@@ -125,7 +156,7 @@ func (p *replay) write(e journal.Entry) error {
 	}
 	f, err := s.file()
 	if err != nil {
-		return err
+		return refused(err)
 	}
 	pos := e.Position
 	for _, piece := range e.Payload {
@@ -149,7 +180,7 @@ func (p *replay) segment(base Offset) (*segment, error) {
 	}
 	s := newSegment(r.l.o.FS, r.l.dir, base)
 	if _, err := s.file(); err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	r.segments = slices.Insert(r.segments, i, s)
 	return s, nil

@@ -219,6 +219,11 @@ func (v *partitionVerification) endNow(folder string) batch.Offset {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return math.MaxInt64 // Damage in the journal is reported as its own; here nothing is known.
 	}
+	if _, aside, err := log.InspectAside(fsys, folder); err != nil {
+		return math.MaxInt64
+	} else {
+		end = max(end, aside)
+	}
 	slots, err := log.InspectNote(fsys, fsys.PathJoin(folder, log.NoteName))
 	if err != nil {
 		return end

@@ -1,0 +1,180 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+const (
+	keptMagic   uint32 = 0x434a4b31 // "CJK1"
+	keptVersion uint32 = 1
+	// keptHeaderBytes stand before the entries, of which the last 4 are the checksum.
+	keptHeaderBytes = 24
+	// keptFrameBytes stand before each entry.
+	keptFrameBytes = 16
+	// keptTemporary ends the name while the file is written; recovery of a log removes such files.
+	keptTemporary = ".tmp"
+)
+
+// Keep copies every entry of a log into a file, durably, so that the files of the journal can be used
+// again though the log could not be replayed. ReplayKept reads it. A file that is there is replaced;
+// it is there whole, or not at all.
+func (j *Journal) Keep(log, path string) error {
+	w := &keptWriter{fs: j.o.FS, path: path + keptTemporary, pos: keptHeaderBytes}
+	err := w.open()
+	if err == nil {
+		err = j.Replay(log, 0, w.add)
+	}
+	if err = w.finish(err); err != nil {
+		return fmt.Errorf("keep the entries of log %q: %w", log, err)
+	}
+	if err := j.o.FS.Rename(w.path, path); err != nil {
+		return fmt.Errorf("keep the entries of log %q: %w", log, err)
+	}
+	return j.o.FS.SyncDir(j.o.FS.PathDir(path))
+}
+
+// keptWriter is one Keep.
+type keptWriter struct {
+	fs      vfs.FS
+	path    string
+	file    vfs.LogFile
+	pos     int64
+	entries uint32
+	frame   []byte
+}
+
+func (w *keptWriter) open() (err error) {
+	if w.file, err = w.fs.OpenLog(w.path); err != nil {
+		return err
+	}
+	return w.file.Truncate(0)
+}
+
+func (w *keptWriter) add(s Sequence, e Entry) error {
+	be := binary.BigEndian
+	p := append(w.frame[:0], make([]byte, keptFrameBytes)...)
+	p = e.appendTo(p)
+	w.frame = p
+	be.PutUint32(p[4:], uint32(len(p)-keptFrameBytes))
+	be.PutUint64(p[8:], uint64(s))
+	be.PutUint32(p[0:], crc32.Checksum(p[4:], castagnoli))
+	if _, err := w.file.WriteAt(p, w.pos); err != nil {
+		return err
+	}
+	w.pos += int64(len(p))
+	w.entries++
+	return nil
+}
+
+// finish writes the header and makes the file durable, or removes it.
+func (w *keptWriter) finish(err error) error {
+	if w.file == nil {
+		return err
+	}
+	if err == nil {
+		_, err = w.file.WriteAt(keptHeader(w.pos, w.entries), 0)
+	}
+	if err == nil {
+		err = w.file.Sync()
+	}
+	if err = errors.Join(err, w.file.Close()); err != nil {
+		err = errors.Join(err, w.fs.Remove(w.path))
+	}
+	return err
+}
+
+// keptHeader says how long the file is and how much is in it.
+func keptHeader(size int64, entries uint32) []byte {
+	be := binary.BigEndian
+	p := make([]byte, keptHeaderBytes)
+	be.PutUint32(p[0:], keptMagic)
+	be.PutUint32(p[4:], keptVersion)
+	be.PutUint64(p[8:], uint64(size))
+	be.PutUint32(p[16:], entries)
+	be.PutUint32(p[20:], crc32.Checksum(p[:20], castagnoli))
+	return p
+}
+
+// ReplayKept passes on what Keep has written, from a sequence on, in order, and returns the last
+// sequence of the file. It is 0 if there is no file. The payload of an entry is valid until fn
+// returns. Damage is a *CorruptError.
+func ReplayKept(
+	fsys vfs.FS, path string, from Sequence, fn func(s Sequence, e Entry) error,
+) (last Sequence, err error) {
+	raw, err := fsys.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	f := &file{path: path, log: readOnly{raw}}
+	defer func() { err = errors.Join(err, raw.Close()) }()
+	if f.size, err = f.log.Size(); err != nil {
+		return 0, err
+	}
+	header := make([]byte, keptHeaderBytes)
+	whole, err := readWhole(f, header, 0)
+	if err != nil {
+		return 0, err
+	}
+	be := binary.BigEndian
+	if v := be.Uint32(header[4:]); whole && be.Uint32(header) == keptMagic && v > keptVersion {
+		return 0, fmt.Errorf("%s: format version %d, this server knows %d; start the newer server",
+			path, v, keptVersion)
+	}
+	entries := be.Uint32(header[16:])
+	if !whole || string(header) != string(keptHeader(f.size, entries)) {
+		return 0, f.corrupt(0, "the header is damaged, or the file was cut")
+	}
+	pos, frame := int64(keptHeaderBytes), []byte(nil)
+	for range entries {
+		if frame, err = f.readKept(frame, pos); err != nil {
+			return last, err
+		}
+		last = Sequence(be.Uint64(frame[8:]))
+		e, rest, err := decodeEntry(frame[keptFrameBytes:])
+		if err != nil || len(rest) > 0 {
+			return last, f.corrupt(pos, "malformed entry, %d bytes too many: %w", len(rest), err)
+		}
+		pos += int64(len(frame))
+		if last < from {
+			continue
+		}
+		if err := fn(last, e); err != nil {
+			return last, fmt.Errorf("replay kept entry of commit record %d: %w", last, err)
+		}
+	}
+	return last, nil
+}
+
+// readKept reads an entry and what stands before it, into buf if it fits.
+func (f *file) readKept(buf []byte, pos int64) ([]byte, error) {
+	head := make([]byte, keptFrameBytes)
+	if err := readAgain(f, head, pos); err != nil {
+		return nil, err
+	}
+	be := binary.BigEndian
+	n := int64(be.Uint32(head[4:]))
+	if n > RecordBytesMax || pos+keptFrameBytes+n > f.size {
+		return nil, f.corrupt(pos, "an entry of %d bytes", n)
+	}
+	n += keptFrameBytes
+	if int64(cap(buf)) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if err := readAgain(f, buf, pos); err != nil {
+		return nil, err
+	}
+	if be.Uint32(buf) != crc32.Checksum(buf[4:], castagnoli) {
+		return nil, f.corrupt(pos, "the checksum of an entry is wrong")
+	}
+	return buf, nil
+}

@@ -1,0 +1,93 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/journal"
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+// asideName is the file with what the commit journal had of a log that could not be replayed. While it
+// is there nothing newer is in the journal, because the log is not open.
+const asideName = "unreplayed"
+
+func (l *Log) asidePath() string { return l.o.FS.PathJoin(l.dir, asideName) }
+
+// setAside copies what the journal has of the log into the log's folder, durably, because of a fault
+// of this log alone: the journal can be used again, and the next Open replays the copy.
+func (r *recovery) setAside(cause error) error {
+	l := r.l
+	l.o.Logger.Error("the log cannot be read as it is; what the commit journal has of it is put aside in"+
+		" its folder until it can", zap.String("dir", l.dir), zap.Error(cause))
+	_, err := l.o.FS.Stat(l.asidePath())
+	switch {
+	case isNotExist(err):
+		err = l.o.Journal.Keep(l.o.Name, l.asidePath())
+	case err == nil:
+		// From an earlier start. It may have died before it synced the name.
+		err = l.o.FS.SyncDir(l.dir)
+	}
+	if err != nil {
+		return replayError(errors.Join(cause, err))
+	}
+	return nil
+}
+
+// isUnreadable says that an error is of what is on the disk, or of the disk's refusal to read it: it
+// is this log's alone. What has run out may be there again at the next start.
+func isUnreadable(err error) bool {
+	return (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrCorrupt)) && !vfs.IsShortage(err)
+}
+
+// refused makes an error of the disk one that says so.
+func refused(err error) error {
+	if err == nil || vfs.IsShortage(err) {
+		return err
+	}
+	return &readError{err}
+}
+
+// replayEntries passes on what was put aside, and behind it what the journal has.
+func (r *recovery) replayEntries(fn func(s journal.Sequence, e journal.Entry) error) error {
+	l, from := r.l, r.note.journalFrom
+	aside, err := journal.ReplayKept(l.o.FS, l.asidePath(), from, fn)
+	var damage *journal.CorruptError
+	if errors.As(err, &damage) {
+		return &CorruptError{File: damage.File, Position: damage.Position, Err: damage.Err}
+	}
+	if err != nil {
+		return err
+	}
+	r.aside = aside > 0
+	if l.o.Journal == nil || r.fresh {
+		return nil
+	}
+	return l.o.Journal.Replay(l.o.Name, max(from, aside+1), fn)
+}
+
+// dropAside removes what was put aside, once the segments have it and a durable note says so.
+func (r *recovery) dropAside() error {
+	if !r.aside {
+		return nil
+	}
+	if err := r.l.o.FS.Remove(r.l.asidePath()); err != nil && !isNotExist(err) {
+		return fmt.Errorf("remove what was put aside: %w", err)
+	}
+	r.aside = false
+	return r.l.o.FS.SyncDir(r.l.dir)
+}
+
+// InspectAside reads what was put aside in a log's folder: how many entries of the commit journal
+// wait there for the next start, and the offset behind the last one, which is -1 if there is none.
+func InspectAside(fs vfs.FS, dir string) (entries int, end Offset, err error) {
+	end = noOffset
+	_, err = journal.ReplayKept(fs, fs.PathJoin(dir, asideName), 0,
+		func(_ journal.Sequence, e journal.Entry) error {
+			entries, end = entries+1, Offset(e.End)
+			return nil
+		})
+	return entries, end, err
+}
