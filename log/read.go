@@ -85,7 +85,7 @@ type segmentRead struct {
 	exhausted bool   // whether that is the segment's end
 }
 
-// readSegment reads batches of the one segment that holds r.From: one pread, checked in memory.
+// readSegment reads batches of the one segment that holds r.From.
 func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 	s, err := l.pin(r.From)
 	if err != nil {
@@ -113,7 +113,8 @@ func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 		}
 		n = batch.HeaderBytes
 	}
-	p, err := l.readAt(s, dst, at, n)
+	run := batchRun{seg: s, at: at, bound: min(r.Bound, end)}
+	p, err := run.read(dst, n)
 	if err != nil {
 		return segmentRead{}, err
 	}
@@ -122,16 +123,16 @@ func (l *Log) readSegment(dst []byte, r ReadRequest) (segmentRead, error) {
 		if whole > size-at.pos {
 			return segmentRead{}, s.corrupt(at.pos, fmt.Errorf("%w: length is %d", batch.ErrCorrupt, whole))
 		}
-		if p, err = l.readAt(s, dst, at, whole); err != nil {
+		if p, err = run.read(dst, whole); err != nil {
 			return segmentRead{}, err
 		}
 	}
-	used, next, err := wholeBatches(s, p[len(dst):], at, min(r.Bound, end))
-	if err != nil {
-		return segmentRead{}, err
-	}
-	s.hint.Store(&place{offset: next, pos: at.pos + int64(used)})
-	return segmentRead{bytes: p[:len(dst)+used], next: next, exhausted: next == end}, nil
+	behind := run.at
+	s.hint.Store(&behind)
+	used := int(behind.pos - at.pos)
+	return segmentRead{
+		bytes: p[:len(dst)+used], next: behind.offset, exhausted: behind.offset == end,
+	}, nil
 }
 
 // skipEmpty steps over the batches without records that compaction has left at a place.
@@ -157,33 +158,64 @@ func (l *Log) readAt(s *segment, dst []byte, at place, n int64) ([]byte, error) 
 	return p, nil
 }
 
-// wholeBatches checks the batches in p, the first of which should be at a place, and returns how
-// many bytes of p are whole batches below bound, and the offset behind them.
-func wholeBatches(s *segment, p []byte, at place, bound Offset) (int, Offset, error) {
-	used := 0
-	for at.offset < bound {
-		b, _, err := batch.Next(p[used:])
-		if errors.Is(err, batch.ErrShort) { // cut by the limit, unless its length lies
-			if h := batch.Batch(p[used:]); len(h) >= batch.HeaderBytes {
-				if err := checkHeader(s, h, at, s.size.Load()); err != nil {
-					return 0, at.offset, s.corrupt(at.pos, err)
-				}
+// readPieceBytes is how much of a segment is read before it is checked: so little that it is in the
+// processor's cache then, and does not have to come from memory a second time.
+const readPieceBytes = 512 << 10
+
+// batchRun reads batches that follow each other in a segment, and checks them.
+type batchRun struct {
+	seg   *segment
+	at    place // behind the batches that are checked
+	bound Offset
+}
+
+// read appends up to n bytes of the segment to dst, of which those up to the run's place are whole
+// batches below the bound, and checked.
+func (r *batchRun) read(dst []byte, n int64) ([]byte, error) {
+	p := slices.Grow(dst, int(n))
+	from, end := r.at.pos, r.at.pos+n
+	for pos, ended := from, false; pos < end && !ended; {
+		k := min(readPieceBytes, end-pos)
+		p = p[:len(p)+int(k)]
+		if err := readFull(r.seg, p[len(p)-int(k):], pos); err != nil {
+			if ioErr := (*readError)(nil); errors.As(err, &ioErr) {
+				return dst, err
 			}
-			break
+			return dst, r.seg.corrupt(pos, err)
+		}
+		pos += k
+		var err error
+		if ended, err = r.check(p[len(dst)+int(r.at.pos-from):]); err != nil {
+			return dst, r.seg.corrupt(r.at.pos, err)
+		}
+	}
+	return p, nil
+}
+
+// check steps over the whole batches in p, which begins at the run's place, and reports whether
+// there are no more of them below the bound.
+func (r *batchRun) check(p []byte) (ended bool, err error) {
+	for r.at.offset < r.bound {
+		b, rest, err := batch.Next(p)
+		if errors.Is(err, batch.ErrShort) { // there is more of it, unless its length lies
+			if len(p) >= batch.HeaderBytes {
+				return false, checkHeader(r.seg, batch.Batch(p), r.at, r.seg.size.Load())
+			}
+			return false, nil
 		}
 		if err == nil {
-			err = checkBatch(s, b, at.offset)
+			err = checkBatch(r.seg, b, r.at.offset)
 		}
 		if err != nil {
-			return 0, at.offset, s.corrupt(at.pos, err)
+			return false, err
 		}
-		if b.LastOffset() >= bound {
+		if b.LastOffset() >= r.bound {
 			break
 		}
-		used += len(b)
-		at = place{offset: b.LastOffset() + 1, pos: at.pos + int64(len(b))}
+		p = rest
+		r.at = place{offset: b.LastOffset() + 1, pos: r.at.pos + int64(len(b))}
 	}
-	return used, at.offset, nil
+	return true, nil
 }
 
 // checkBatch makes sure that b is an intact batch and the one expected at an offset.
