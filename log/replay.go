@@ -1,15 +1,11 @@
 package log
 
 import (
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"slices"
 
 	"go.uber.org/zap"
 
-	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/journal"
 )
 
@@ -227,24 +223,7 @@ func (p *replay) isWhole(e journal.Entry) (bool, error) {
 	if i < 0 || p.r.segments[i].base != Offset(e.Segment) {
 		return false, nil
 	}
-	s := p.r.segments[i]
-	sc := &scanner{seg: s, pos: e.Position, size: e.Position + int64(e.Length)}
-	sum, next := uint32(0), Offset(e.First)
-	for {
-		b, err := sc.next()
-		if errors.Is(err, io.EOF) {
-			return sum == e.Digest && next == Offset(e.End), nil
-		}
-		var ioErr *readError
-		if errors.As(err, &ioErr) {
-			return false, err
-		}
-		if err != nil || batch.CheckStored(b) != nil || b.BaseOffset() != next {
-			return false, nil
-		}
-		sum = crc32.Update(sum, castagnoli, b[:batch.HeaderBytes])
-		next = b.LastOffset() + 1
-	}
+	return holdsRef(p.r.segments[i], e)
 }
 
 // sync makes durable what was written, and the names of the segments: a process that was killed may

@@ -269,12 +269,13 @@ const journalLooksMax = 3
 func (v *dirVerification) journal(
 	ctx context.Context, dir string, onFinding func(log.Finding),
 ) ([]log.VerifySummary, error) {
+	j := &journalInspection{v: v}
 	var corrupt *journal.CorruptError
 	for look := 1; ; look++ {
-		err := journal.Inspect(v.o.FS, dir, func(journal.Record) error { return ctx.Err() })
+		err := j.read(ctx, dir)
 		switch {
 		case err == nil:
-			return nil, nil
+			return nil, j.checkRefs(ctx, onFinding)
 		case !errors.As(err, &corrupt):
 			return nil, err
 		case look == journalLooksMax:

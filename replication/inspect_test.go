@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
 // verified is a closed data directory with something of everything in it.
@@ -119,6 +121,53 @@ func TestVerifyOfAWholeDataDirectory(t *testing.T) {
 	_, err := Verify(context.Background(), VerifyOptions{FS: v.fs, DataDir: "/data/topics"})
 	if !errors.Is(err, log.ErrFormatUnknown) {
 		t.Errorf("a folder that is no data directory: %v", err)
+	}
+}
+
+// TestVerifyComparesTheJournalWithTheSegments: what went straight to a segment after the log's note
+// is known to the commit journal alone. A batch there that is sound, and another one, is damage.
+func TestVerifyComparesTheJournalWithTheSegments(t *testing.T) {
+	n := startNode(t)
+	n.set(metadata.ConfigInternalSegmentBytes, "10000000")
+	for range 3 {
+		n.append(n.batch(-1, -1, rec{value: strings.Repeat("x", 300<<10)}))
+		n.idle()
+	}
+	// A power cut takes the note, which was not synced.
+	v := &verified{t: t, fs: n.fs.Crash(0, rand.New(rand.NewPCG(1, 1))), files: map[string][]byte{}}
+	_ = n.Close() // it is dead: this ends its goroutines
+	v.collect("/data")
+	if found, _ := v.verify(1); len(found) > 0 {
+		t.Fatalf("found %v in a directory without a fault", found)
+	}
+	path := ""
+	for name, p := range v.files {
+		if log.IsSegmentName(v.fs.PathBase(name)) && len(p) > 900<<10 {
+			path = name
+		}
+	}
+	if path == "" {
+		t.Fatal("no segment holds the three batches")
+	}
+	segment := v.files[path]
+	for at, want := range []bool{true, true, false} { // the newest was not acknowledged for certain
+		changed := slices.Clone(segment)
+		var b batch.Batch
+		for rest := changed; len(b) == 0 || at > int(b.BaseOffset()); {
+			var err error
+			if b, rest, err = batch.Next(rest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b[len(b)-10] ^= 1
+		b.SealCRC()
+		v.put(path, changed)
+		found, _ := v.verify(1)
+		if got := slices.ContainsFunc(found, func(f log.Finding) bool {
+			return f.Grade == log.GradeDamage && f.File == path && strings.Contains(f.Err.Error(), "journal")
+		}); got != want {
+			t.Errorf("another batch at offset %d: found %v", b.BaseOffset(), found)
+		}
 	}
 }
 

@@ -23,8 +23,8 @@ const logVerifyHelp = `Read a whole data directory and check every file in it.
 
 Of each log: the checksum and place of every batch, and both indexes, leader epochs and the
 recovery-point note against the batches. Of each partition also: the decisions in the staging log,
-the deliveries and the producer snapshot against both logs. And the metadata, and the checksums of
-the schedule index.
+the deliveries and the producer snapshot against both logs. And the metadata, the commit journal
+with what it says of the segments, and the checksums of the schedule index.
 
 What is wrong is printed with file and byte, and the exit code is 1. Nothing is changed:
 
