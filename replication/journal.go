@@ -64,18 +64,22 @@ func (m *Manager) replay(j *journal.Journal) error {
 	if len(names) == 0 {
 		return nil
 	}
-	began := m.o.Clock.Now()
+	progress := newOpenProgress(&m.o, OpenReplay, len(names))
 	var group errgroup.Group
 	group.SetLimit(openParallelMax)
 	if m.o.Manual {
 		group.SetLimit(1)
 	}
 	for _, name := range names {
-		group.Go(func() error { return m.replayLog(j, name) })
+		group.Go(func() error {
+			err := m.replayLog(j, name)
+			progress.done(name, 0)
+			return err
+		})
 	}
 	err := group.Wait()
 	m.o.Logger.Info("replayed the commit journal", zap.Int("logs", len(names)),
-		zap.Duration("took", m.o.Clock.Now().Sub(began)), zap.Error(err))
+		zap.Duration("took", m.o.Clock.Now().Sub(progress.began)), zap.Error(err))
 	return err
 }
 

@@ -199,9 +199,8 @@ func (m *Manager) openTopics() {
 			dirs = append(dirs, m.partitionDir(t.ID, int32(i)))
 		}
 	}
-	progress := newOpenProgress(&m.o, len(dirs), func(opened map[string]bool) int64 {
-		return tailsOf(&m.o, dirs, opened)
-	})
+	progress := newOpenProgress(&m.o, OpenPartitions, len(dirs))
+	progress.tails = func(done map[string]bool) int64 { return tailsOf(&m.o, dirs, done) }
 	m.mu.Lock()
 	m.mu.tally.admit(topics...)
 	m.mu.Unlock()
@@ -222,7 +221,7 @@ func (m *Manager) openTopics() {
 				m.mu.Lock() // one that was opened before may already be going offline
 				slots[i] = one
 				m.mu.Unlock()
-				progress.opened(m.partitionDir(t.ID, int32(i)), read.bytes)
+				progress.done(m.partitionDir(t.ID, int32(i)), read.bytes)
 				return nil
 			})
 		}

@@ -67,16 +67,52 @@ func TestALongOpeningReportsEverySecond(t *testing.T) {
 		t.Fatalf("%d reports and %d lines in about 12 s", len(reports), lines.Len())
 	}
 	for i, p := range reports {
-		if p.Partitions != 41 || i > 0 && p.Opened <= reports[i-1].Opened {
+		if p.All != 41 || i > 0 && p.Done <= reports[i-1].Done {
 			t.Errorf("report %d: %+v after %+v", i, p, reports[max(i-1, 0)])
 		}
-		if want := fmt.Sprintf("partition %d of 41, ", p.Opened+1); !strings.HasPrefix(p.String(), want) {
+		if want := fmt.Sprintf("partition %d of 41, ", p.Done+1); !strings.HasPrefix(p.String(), want) {
 			t.Errorf("%q, want %q", p, want)
 		}
-		left := time.Duration(41-p.Opened) * 300 * time.Millisecond
+		left := time.Duration(41-p.Done) * 300 * time.Millisecond
 		if off := (p.Left - left).Abs(); off > time.Second {
 			t.Errorf("report %d says that %v are left, it is %v", i, p.Left, left)
 		}
+	}
+}
+
+// TestALongReplayReportsEverySecond: what the commit journal holds of many logs is brought to them
+// on a slow disk.
+func TestALongReplayReportsEverySecond(t *testing.T) {
+	n := startNode(t)
+	n.manyPartitions(40)
+	for i := range int32(40) {
+		p, err := n.Partition(n.Image().Topic("many").ID, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Append(t.Context(), n.batch(-1, -1, rec{value: "a"}), AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.idle()
+	dead := n.Manager
+	n.fs = n.fs.Crash(0, rand.New(rand.NewPCG(1, 1)))
+	_ = dead.Close() // it is dead: this ends its goroutines
+	reports, _ := n.slowOpen(vfs.Fault{Op: vfs.OpOpen, Glob: "recovery-point"}, 150*time.Millisecond)
+	for n, p := range map[OpenStage]int{OpenReplay: 40, OpenPartitions: 41} {
+		var of []OpenProgress
+		for _, r := range reports {
+			if r.Stage == n {
+				of = append(of, r)
+			}
+		}
+		if len(of) < 3 || of[0].All != p || of[0].Done == 0 || of[1].Done <= of[0].Done {
+			t.Errorf("reports of %v: %+v", n, of)
+		}
+	}
+	want := fmt.Sprintf("commit journal: log %d of 40, about ", reports[0].Done+1)
+	if text := reports[0].String(); !strings.HasPrefix(text, want) || strings.Contains(text, "MiB") {
+		t.Errorf("the first report is %q, want %q", text, want)
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 func TestHealthSaysHowFarARecoveryIs(t *testing.T) {
 	s := &server{health: newHealth()}
 	s.recovering(replication.OpenProgress{
-		Opened: 11, Partitions: 200, BytesRead: 1 << 30, BytesTotal: 4 << 30, Left: 3 * time.Second,
+		Stage: replication.OpenPartitions, Done: 11, All: 200,
+		BytesRead: 1 << 30, BytesTotal: 4 << 30, Left: 3 * time.Second,
 	})
 	w := httptest.NewRecorder()
 	s.health.ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
