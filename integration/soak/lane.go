@@ -144,6 +144,10 @@ func (n *lane) comeAndGo(ctx context.Context) error {
 func (n *lane) note(records []*kgo.Record, at int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	select {
+	case n.l.read <- struct{}{}: // Who waits for it looks when the lock is free.
+	default:
+	}
 	for _, r := range records {
 		read := history.Read{
 			Partition: r.Partition, Offset: r.Offset, StampMs: r.Timestamp.UnixMilli(), ArrivedMs: at,

@@ -28,6 +28,7 @@ type load struct {
 	admin *kadm.Client
 	lanes []*lane
 	keyed *keyed
+	read  chan struct{} // cap 1: holds a value when a consumer has read more
 
 	failed struct {
 		sync.Mutex
@@ -41,7 +42,9 @@ func newLoad(ctx context.Context, addr string, rate int) (*load, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &load{addr: addr, rate: rate, admin: kadm.NewClient(cl)}
+	l := &load{
+		addr: addr, rate: rate, admin: kadm.NewClient(cl), read: make(chan struct{}, 1),
+	}
 	for i := range plainTopics {
 		name := fmt.Sprintf("soak-%d", i)
 		if err := l.create(ctx, name, partitions, map[string]string{
@@ -118,13 +121,26 @@ func (l *load) during(ctx context.Context, lasts time.Duration, look func() erro
 	err := l.lookUntil(producing, look)
 	stopProducing()
 	producers.Wait()
-	deadline := time.Now().Add(settleMax)
-	for err == nil && !l.allRead() && time.Now().Before(deadline) && ctx.Err() == nil {
-		time.Sleep(50 * time.Millisecond)
+	if err == nil {
+		l.settle(ctx)
 	}
 	stopConsuming()
 	consumers.Wait()
 	return errors.Join(err, l.failure())
+}
+
+// settle waits until consumers have read everything, for settleMax at most: what is missing then is
+// the judge's to name.
+func (l *load) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleMax)
+	defer cancel()
+	for !l.allRead() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.read:
+		}
+	}
 }
 
 // lookUntil looks until the time is up, a look fails or a client does.
