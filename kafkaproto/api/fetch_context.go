@@ -1,7 +1,10 @@
 package api
 
 import (
+	"slices"
+
 	"github.com/chronosdb/chronosdb/replication"
+	"github.com/chronosdb/chronosdb/replication/metadata"
 )
 
 // fetchContext is what a fetch is with regard to sessions.
@@ -22,12 +25,20 @@ func (f *fetchReply) enter(w *Waiter) {
 		if c.id != noSession {
 			f.s.sessions.remove(c.id) // A full fetch ends the session that it comes from.
 		}
-		c.opens = c.epoch == sessionOpens && f.version >= fetchSessionsSince && len(f.partitions) > 0
+		c.opens = c.epoch == sessionOpens && len(f.partitions) > 0 && f.isMemorable()
 		return
 	}
 	if f.err = f.resume(w); f.err != nil {
 		f.topics, f.partitions = nil, nil
 	}
+}
+
+// isMemorable reports whether a session may remember what the request names. A name that no topic
+// can have is as long as its client likes, and a session counts partitions, not bytes.
+func (f *fetchReply) isMemorable() bool {
+	return !slices.ContainsFunc(f.topics, func(t fetchTopic) bool {
+		return len(t.name) > metadata.MaxTopicNameBytes
+	})
 }
 
 // resume goes on with a session: FetchManager.newContext in Kafka.
@@ -45,6 +56,9 @@ func (f *fetchReply) resume(w *Waiter) error {
 	if s.usesIDs != (f.version >= fetchTopicIDs) {
 		return errSessionTopicID
 	}
+	if !f.isMemorable() {
+		return f.endSession(s)
+	}
 	f.eachAsked(func(key sessionKey, read replication.FetchRead) { s.setLocked(key, read) })
 	for _, key := range c.forgotten {
 		s.forgetLocked(key)
@@ -52,20 +66,23 @@ func (f *fetchReply) resume(w *Waiter) error {
 	size := s.mu.order.Len()
 	if size == 0 {
 		f.s.sessions.remove(s.id)
-		f.topics, f.partitions = nil, nil
-		return nil
+		return nil // This is a full fetch of what it names, as in Kafka.
 	}
 	if _, ok := w.tryReserve(int64(size) * fetchPartitionBytes); !ok ||
 		!f.s.sessions.use(s, size, f.s.o.Clock.Now()) {
-		// Kafka knows no code for a want of memory. On this one the client sends a full fetch,
-		// which pays for what it names.
-		f.s.sessions.remove(s.id)
-		return errSessionNotFound
+		return f.endSession(s)
 	}
 	s.mu.epoch = nextSessionEpoch(s.mu.epoch)
 	c.session = s
 	f.lookAt(s, size)
 	return nil
+}
+
+// endSession ends a session that is not to be remembered. Kafka knows no code for a want of memory.
+// On this one the client sends a full fetch, which pays for what it names.
+func (f *fetchReply) endSession(s *fetchSession) error {
+	f.s.sessions.remove(s.id)
+	return errSessionNotFound
 }
 
 // eachAsked passes on what the request names.

@@ -24,7 +24,7 @@ type fetchSessions struct {
 	slots         int
 	partitionsMax int
 
-	mu struct { // short; never held with a session's
+	mu struct { // short: whoever holds it takes no session's
 		sync.Mutex
 		byID       map[int32]*fetchSession
 		byUse      *list.List // of *fetchSession, the one not used for longest first

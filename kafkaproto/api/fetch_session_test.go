@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -166,6 +167,43 @@ func TestFetchWithoutSession(t *testing.T) {
 	out := c.fetch(nil, map[string][]int32{"a": {0}}, ids)
 	if out.ErrorCode != 0 || out.SessionID != 0 || len(out.Topics) != 0 {
 		t.Errorf("forgetting all: %+v", out)
+	}
+	if s := c.b.service.FetchSessions(); s.Sessions != 0 || s.Partitions != 0 {
+		t.Errorf("%+v are left", s)
+	}
+}
+
+// TestFetchSessionOfForgottenPartitions: a request that leaves a session without partitions is a
+// full fetch of what it names, without one.
+func TestFetchSessionOfForgottenPartitions(t *testing.T) {
+	c, ids, names := sessionBench(t, 13)
+	c.fetch(map[string]map[int32]int64{"a": {0: 0}}, nil, ids)
+	all := map[string][]int32{"a": {0}, "b": {1}}
+	out := c.fetch(map[string]map[int32]int64{"b": {1: 0}}, all, ids)
+	if got := listed(out, names); out.SessionID != 0 || !slices.Equal(got, []string{"b-1"}) {
+		t.Errorf("session %d, named %v", out.SessionID, got)
+	}
+	if s := c.b.service.FetchSessions(); s.Sessions != 0 || s.Partitions != 0 {
+		t.Errorf("%+v are left", s)
+	}
+}
+
+// TestFetchSessionRemembersNoEndlessNames: what no topic can be called costs no memory beyond the
+// answer, however long a client makes it.
+func TestFetchSessionRemembersNoEndlessNames(t *testing.T) {
+	c, ids, _ := sessionBench(t, 12)
+	endless := map[string]map[int32]int64{strings.Repeat("x", 250): {0: 0}}
+	out := c.fetch(endless, nil, ids)
+	if code := out.Topics[0].Partitions[0].ErrorCode; out.SessionID != 0 || code != kerr.UnknownTopicOrPartition.Code {
+		t.Errorf("session %d, code %d", out.SessionID, code)
+	}
+	c.id, c.epoch = 0, 0
+	c.fetch(map[string]map[int32]int64{"a": {0: 0}, strings.Repeat("x", 249): {0: 0}}, nil, ids)
+	if s := c.b.service.FetchSessions(); s.Sessions != 1 || s.Partitions != 2 {
+		t.Errorf("%+v", s)
+	}
+	if out = c.fetch(endless, nil, ids); out.ErrorCode != kerr.FetchSessionIDNotFound.Code {
+		t.Errorf("code %d", out.ErrorCode)
 	}
 	if s := c.b.service.FetchSessions(); s.Sessions != 0 || s.Partitions != 0 {
 		t.Errorf("%+v are left", s)
