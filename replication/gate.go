@@ -38,8 +38,8 @@ type marks struct {
 }
 
 // originGatesMax bounds the partitions that one connection is remembered for. At the bound the ones
-// that have nothing to wait for are forgotten; each of the others has batches in flight, whose
-// number is bounded by the connection's own limits.
+// that have nothing to wait for, or have closed, are forgotten; each of the others has batches in
+// flight, whose number is bounded by the connection's own limits.
 const originGatesMax = 1024
 
 // Origin is the place that producers without a producer id come from: one connection. It holds
@@ -57,7 +57,8 @@ func (o *Origin) gate(p *Partition) *gateState {
 	if g == nil {
 		if len(o.gates) >= originGatesMax {
 			for other, state := range o.gates {
-				if m := other.marks(); state.open(visible, m) && state.open(staging, m) {
+				m := other.marks()
+				if other.closed.Load() || state.open(visible, m) && state.open(staging, m) {
 					delete(o.gates, other)
 				}
 			}

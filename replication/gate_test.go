@@ -73,3 +73,19 @@ func TestAckQueueKeepsOrder(t *testing.T) {
 		t.Fatalf("popAll returned %d acks, want the one that is left", len(got))
 	}
 }
+
+// TestOriginForgetsPartitionsThatHaveGone: a partition that closed before a batch reached its mark
+// has nobody wait for it; a connection that outlives many topics does not keep them all.
+func TestOriginForgetsPartitionsThatHaveGone(t *testing.T) {
+	o := NewOrigin()
+	busy := &Partition{}
+	o.gate(busy).note(visible, 9, false)
+	for range originGatesMax + 10 {
+		p := &Partition{}
+		o.gate(p).note(visible, 9, false)
+		p.closed.Store(true)
+	}
+	if len(o.gates) > originGatesMax || o.gates[busy] == nil {
+		t.Errorf("%d are remembered; the busy one: %v", len(o.gates), o.gates[busy] != nil)
+	}
+}
