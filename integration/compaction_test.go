@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/chronosdb/chronosdb/integration/harness"
@@ -124,5 +125,61 @@ func checkCompacted(t *testing.T, all []compactedLine, last map[string]string, e
 	}
 	if n := len(all); n == 0 || all[n-1].offset != end-1 {
 		t.Errorf("%d records, not up to %d", n, end-1)
+	}
+}
+
+// TestCommittedOffsetsAreCompacted commits one partition's offset once and another's many times, and
+// lets compaction have __consumer_offsets. Both are there after a kill.
+func TestCommittedOffsetsAreCompacted(t *testing.T) {
+	t.Parallel()
+	const commits, most = 100, 30
+	s := harness.Start(t, harness.Options{Args: []string{"--compaction-check-interval", "20ms"}})
+	topic := createTopic(t, s.Addr(), 2)
+	admin := kadm.NewClient(newClient(t, s.Addr()))
+	commit := func(partition int32, at int64) {
+		offsets := kadm.Offsets{}
+		offsets.Add(kadm.Offset{
+			Topic: topic, Partition: partition, At: at, LeaderEpoch: -1, Metadata: noise(2000),
+		})
+		if err := admin.CommitAllOffsets(testContext(t), "readers", offsets); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(0, 7)
+	set := []kadm.AlterConfig{{Name: "internal.segment.bytes", Value: kadm.StringPtr("16384")},
+		{Name: "min.cleanable.dirty.ratio", Value: kadm.StringPtr("0.01")}}
+	altered, err := admin.AlterTopicConfigs(testContext(t), set, "__consumer_offsets")
+	if err != nil || altered[0].Err != nil {
+		t.Fatal(err, altered)
+	}
+	for i := range int64(commits) {
+		commit(1, i)
+	}
+	for ctx := testContext(t); ; {
+		removed, err := s.Metrics().Sum("chronos_compaction_removed_records_total")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if removed > commits-most {
+			break
+		}
+		select {
+		case <-time.After(clientRetry):
+		case <-ctx.Done():
+			t.Fatalf("compaction has removed %v of %d commits", removed, commits)
+		}
+	}
+	for range 2 {
+		got, err := admin.FetchOffsets(testContext(t), "readers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _ := got.Lookup(topic, 0)
+		second, _ := got.Lookup(topic, 1)
+		if first.At != 7 || second.At != commits-1 || first.Metadata != noise(2000) {
+			t.Errorf("committed are %d and %d, want 7 and %d", first.At, second.At, commits-1)
+		}
+		s.Kill()
+		s.Up()
 	}
 }
