@@ -54,7 +54,9 @@ func (c *compactor) fill(w *cleanedSegment, g group) error {
 			at := sc.pos
 			b, err := sc.next()
 			if errors.Is(err, io.EOF) {
-				c.readBuf = sc.buf
+				if cap(sc.buf) <= 2*scanBlockBytes { // as with what is written
+					c.readBuf = sc.buf
+				}
 				break
 			}
 			if err == nil {

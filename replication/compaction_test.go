@@ -176,6 +176,70 @@ func TestCompactionKeepsWhatTheProducerWindowNeeds(t *testing.T) {
 	}
 }
 
+// TestDeleteRecordsOfACompactedTopic deletes up to every offset in turn, most of which compaction has
+// taken, and compacts again between, until nothing is left.
+func TestDeleteRecordsOfACompactedTopic(t *testing.T) {
+	n := startNode(t)
+	n.set(metadata.ConfigCleanupPolicy, "compact,delete")
+	n.append(n.keyedFrom(5, 0, "once", "from a producer", nil))
+	n.fill(8)
+	n.append(n.keyedFrom(-1, -1, "other", "stays", nil))
+	n.fill(8)
+	n.CompactAll()
+	if n.Metrics().Compaction.RemovedRecords < 20 {
+		t.Fatalf("%+v", n.Metrics().Compaction)
+	}
+	left := map[batch.Offset]string{}
+	var end batch.Offset
+	see := func() {
+		t.Helper()
+		clear(left)
+		end = n.part().LogEnd()
+		err := n.part().ReadAll(n.part().LogStart(), func(b batch.Batch) error {
+			r, err := batch.NewReader(b, 1<<20)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			for {
+				rec, ok, err := r.Next()
+				if err != nil || !ok {
+					return err
+				}
+				left[b.BaseOffset()+batch.Offset(rec.OffsetDelta)] = strings.TrimSuffix(string(rec.Value), filler)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	see()
+	for o := batch.Offset(1); o <= end; o++ {
+		n.deleteBelow(o, o)
+		if o%9 == 0 {
+			n.powerCut()
+		}
+		if o == 20 {
+			n.fill(8)
+			n.CompactAll()
+			see()
+		}
+		var want []string
+		for at := o; at < end; at++ {
+			if v, ok := left[at]; ok {
+				want = append(want, v)
+			}
+		}
+		if got := n.short(); got != strings.Join(want, " ") {
+			t.Fatalf("from %d of %d on consumers see %q, want %q", o, end, got, want)
+		}
+	}
+	n.fill(1)
+	if got := strings.Count(n.short(), "/"); got != 3 {
+		t.Errorf("consumers see %q", n.short())
+	}
+}
+
 // TestCompactedDeliveriesStayDelivered compacts deliveries away and makes the schedule index anew.
 func TestCompactedDeliveriesStayDelivered(t *testing.T) {
 	n := startNode(t)

@@ -14,7 +14,8 @@ func (b Batch) DeleteHorizon() (t UnixMs, ok bool) {
 	return b.BaseTimestamp(), true
 }
 
-// Thinner builds what compaction leaves of a batch. Its memory is kept from batch to batch.
+// Thinner builds what compaction leaves of a batch. Its memory is kept from batch to batch, unless
+// a large one needed more.
 type Thinner struct {
 	records []byte // the records that stay, inflated
 }
@@ -57,20 +58,23 @@ func (t *Thinner) Append(dst []byte, r *Reader, keep []bool, horizon UnixMs) ([]
 		greatest = b.MaxTimestamp()
 	}
 	start := len(dst)
-	dst, err := Compress(append(dst, b[:HeaderBytes]...), b.Codec(), t.records)
+	thinned, err := Compress(append(dst, b[:HeaderBytes]...), b.Codec(), t.records)
 	if err != nil {
-		return dst[:start], err
+		return dst, err
 	}
-	out := Batch(dst[start:])
+	out := Batch(thinned[start:])
 	if len(out) > MaxBatchBytes {
-		return dst[:start], fmt.Errorf("%w: %d bytes", ErrTooLarge, len(out))
+		return dst, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(out))
 	}
 	attributes := b.Attributes() &^ attrDeleteHorizon
 	if horizon != NoTimestamp {
 		attributes |= attrDeleteHorizon
 	}
 	out.putThinned(attributes, base, greatest, count)
-	return dst, nil
+	if cap(t.records) > maxPooledBytes {
+		t.records = nil
+	}
+	return thinned, nil
 }
 
 // AppendEmpty appends to dst what is left of a batch when all its records go and only its last

@@ -38,13 +38,16 @@ type slot struct {
 // NewOffsetMap returns an empty map that takes at most that many bytes, and no more than it needs
 // for a number of records.
 func NewOffsetMap(bytes, records int64) *OffsetMap {
-	n := min(bytes/SlotBytes, records*100/loadPercent+1)
+	n := bytes / SlotBytes
+	if records < n { // and so too few for the product to overflow
+		n = min(n, records*100/loadPercent+1)
+	}
 	m := &OffsetMap{slots: make([]slot, max(n, slotsMin)), latest: batch.NoOffset}
 	m.max = len(m.slots) * loadPercent / 100
 	return m
 }
 
-// Len returns the number of keys, Max how many fit.
+// Len returns the number of keys.
 func (m *OffsetMap) Len() int { return m.used }
 
 // Max returns how many keys fit.
