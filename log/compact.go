@@ -154,6 +154,19 @@ func (c *compactor) run() error {
 // earlier time names a place in it, that no entry of the journal does, and that there may be gaps.
 func (c *compactor) prepare() error {
 	l := c.l
+	l.swapping.Lock()
+	defer l.swapping.Unlock()
+	if err := c.prepareNote(); err != nil {
+		return err
+	}
+	next := l.swapping.state
+	next.gapsBelow = max(next.gapsBelow, c.r.To)
+	return l.storeCompactionOwned(next)
+}
+
+// prepareNote is the part of prepare that commits and flushes wait for. The caller owns swapping.
+func (c *compactor) prepareNote() error {
+	l := c.l
 	l.committing.Lock()
 	defer l.committing.Unlock()
 	l.flushing.Lock()
@@ -166,14 +179,7 @@ func (c *compactor) prepare() error {
 	state.journalFrom = l.journalEnd()
 	// Both slots: with a damaged one, the note would be an older one that places the recovery point
 	// in a segment that is gone.
-	if err := l.replaceNoteOwned(state); err != nil {
-		return err
-	}
-	l.swapping.Lock()
-	defer l.swapping.Unlock()
-	next := l.swapping.state
-	next.gapsBelow = max(next.gapsBelow, c.r.To)
-	return l.storeCompactionOwned(next)
+	return l.replaceNoteOwned(state)
 }
 
 // writable returns why the log takes no writes, if it does not.

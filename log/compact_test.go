@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -393,4 +394,40 @@ func TestCompactionIsStale(t *testing.T) {
 			mustClose(t, l)
 		}
 	}
+}
+
+// TestCommitsDoNotWaitForASwap holds what a swap holds, for as long as its files take to go, and
+// lets all come that wait for it. None of them may hold up a commit: one of this log holds up those
+// of all logs.
+func TestCommitsDoNotWaitForASwap(t *testing.T) {
+	l, _, _, _ := swapLog(t, 5)
+	l.swapping.Lock()
+	var waiting sync.WaitGroup
+	for _, act := range []func() error{
+		func() error { _, err := compactAll(l); return err },
+		func() error { return l.AdvanceStart(40) },
+		func() error { return l.Truncate(100) },
+	} {
+		waiting.Go(func() {
+			if err := act(); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 20_000 {
+			if !l.committing.TryLock() {
+				t.Error("a commit would wait")
+				break
+			}
+			if !l.flushing.TryLock() {
+				t.Error("a flush would wait")
+			} else {
+				l.flushing.Unlock()
+			}
+			l.committing.Unlock()
+			runtime.Gosched()
+		}
+	}
+	l.swapping.Unlock()
+	waiting.Wait()
+	mustClose(t, l)
 }

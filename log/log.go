@@ -35,10 +35,11 @@ type Log struct {
 		at mark // the end of what commits have made durable
 	}
 
-	compacting sync.Mutex // one Compact at a time; locked before committing
+	compacting sync.Mutex // one Compact at a time; locked before swapping
 
 	// swapping is held by who replaces or removes segments: a compaction while it puts one in the
-	// place of others, AdvanceStart and Truncate. Locked after flushing and before mu.
+	// place of others, AdvanceStart and Truncate, until the files have gone. Locked before committing:
+	// no commit waits for it.
 	swapping struct {
 		sync.Mutex
 		state  compactionState

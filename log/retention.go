@@ -55,24 +55,24 @@ func (l *Log) expired(s *segment, keepMs int64, now UnixMs) bool {
 // that lie wholly below it. If that is all of them, the active one is sealed first. An offset at
 // or below the start changes nothing.
 func (l *Log) AdvanceStart(to Offset) error {
-	gone, err := l.raiseStart(to)
 	// Owned until the files have gone, which takes as long as the disk likes; a commit does not wait
 	// for it.
+	l.swapping.Lock()
 	defer l.swapping.Unlock()
+	gone, err := l.raiseStartOwned(to)
 	if err != nil {
 		return err
 	}
 	return l.removeSegments(gone)
 }
 
-// raiseStart makes the start durable and returns the segments that lie wholly below it, of which
-// the log knows nothing any more. It leaves swapping to the caller, in any case.
-func (l *Log) raiseStart(to Offset) ([]*segment, error) {
+// raiseStartOwned makes the start durable and returns the segments that lie wholly below it, of
+// which the log knows nothing any more. The caller owns swapping.
+func (l *Log) raiseStartOwned(to Offset) ([]*segment, error) {
 	l.committing.Lock()
 	defer l.committing.Unlock()
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
-	l.swapping.Lock()
 	if to <= l.Start() {
 		return nil, nil
 	}

@@ -11,6 +11,8 @@ import (
 // that its leader does not have. The new end is the base of the batch that holds to. It must not
 // run beside an append whose caller expects the records to stay. Offsets below Start are refused.
 func (l *Log) Truncate(to Offset) error {
+	l.swapping.Lock()
+	defer l.swapping.Unlock()
 	l.committing.Lock()
 	defer l.committing.Unlock()
 	l.flushing.Lock()
@@ -21,8 +23,6 @@ func (l *Log) Truncate(to Offset) error {
 	if to < l.Start() {
 		return l.outOfRange(to)
 	}
-	l.swapping.Lock()
-	defer l.swapping.Unlock()
 	cut, err := l.pointAt(to)
 	if err != nil {
 		return err
