@@ -10,8 +10,8 @@ import (
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
-// asideName is the file with what the commit journal had of a log that could not be replayed. While it
-// is there nothing newer is in the journal, because the log is not open.
+// asideName is the file with what the commit journal had of a log that could not be replayed. While
+// it is there nothing newer is in the journal, because the log is not open.
 const asideName = "unreplayed"
 
 func (l *Log) asidePath() string { return l.o.FS.PathJoin(l.dir, asideName) }
@@ -36,8 +36,8 @@ func (r *recovery) setAside(cause error) error {
 	return nil
 }
 
-// isUnreadable says that an error is of what is on the disk, or of the disk's refusal to read it: it
-// is this log's alone. What has run out may be there again at the next start.
+// isUnreadable says that an error is of what is on the disk, or of the disk's refusal to read it:
+// this log's alone. What has run out may be there again at the next start.
 func isUnreadable(err error) bool {
 	return (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrCorrupt)) && !vfs.IsShortage(err)
 }
