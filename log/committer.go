@@ -22,6 +22,9 @@ const (
 	directBytesDefault = 128 << 10
 	// intervalDefault is CommitterOptions.Interval when it is 0.
 	intervalDefault = 100 * time.Millisecond
+	// confirmAfter is how long a journal rests before its newest record is confirmed, at least; twice
+	// as long at most.
+	confirmAfter = time.Second
 )
 
 // CommitterOptions configures a Committer. The zero value of each field means its default.
@@ -173,9 +176,15 @@ func (m *Member) Leave() {
 
 // run commits whenever something is dirty, until Close.
 func (c *Committer) run() {
+	rest := c.newRest()
+	defer rest.stop()
 	for {
 		select {
 		case <-c.wake:
+			rest.disturb()
+		case <-rest.over:
+			c.confirmAtRest(rest)
+			continue
 		case <-c.stop:
 			return
 		}

@@ -376,3 +376,76 @@ func TestCommitFailureBesideASuccess(t *testing.T) {
 		t.Fatalf("commit = %d, %v", n, err)
 	}
 }
+
+// TestConfirmAtRest lets commits pause: the journal gets one more record, and no other one however
+// long the pause lasts.
+func TestConfirmAtRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := vfs.NewCrash(1)
+		if err := makeDir(fs, "/data"); err != nil {
+			t.Fatal(err)
+		}
+		j := smallJournal(t, fs, 64<<10, 2)
+		if err := j.Recovered(); err != nil {
+			t.Fatal(err)
+		}
+		b := testBuffers(t, 0)
+		l := journaledLog(t, fs, j, b, "p", 1<<20)
+		c := NewCommitter(CommitterOptions{Journal: j, Buffers: b})
+		m := c.Join(l, func(Offset) {})
+		for range 3 {
+			for range 20 { // commits that follow each other within the time are not interrupted
+				mustAppend(t, l, 1)
+				m.Dirty()
+				time.Sleep(confirmAfter / 2)
+			}
+			before := j.Stats()
+			time.Sleep(10 * confirmAfter)
+			after := j.Stats()
+			if after.Confirms != before.Confirms+1 || before.Confirms != before.Commits/20-1 {
+				t.Errorf("%d confirmations after %d commits, %d after a pause", before.Confirms, before.Commits,
+					after.Confirms)
+			}
+		}
+		m.Leave()
+		mustClose(t, l)
+		if err := errors.Join(c.Close(), j.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestADirectCommitThatRots: the log's newest commit went to its segment, and rots there while the
+// power fails. Once it is confirmed that is damage, and not cut as never acknowledged.
+func TestADirectCommitThatRots(t *testing.T) {
+	for _, aside := range []bool{false, true} {
+		n := startNode(t, vfs.NewCrash(1), 1, 1)
+		n.mustAppend(0, 100)
+		n.mustCommit()
+		n.mustAppend(0, 2000)
+		n.mustCommit()
+		if err := n.c.Confirm(); err != nil {
+			t.Fatal(err)
+		}
+		disk := n.disk.Crash(0, nil)
+		f, err := disk.OpenLog(segmentPath(disk, "/data/p0", 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte{0xff, 0xff}, 1000); err != nil {
+			t.Fatal(err)
+		}
+		j := smallJournal(t, disk, 1<<20, 4)
+		if aside {
+			o := Options{FS: vfs.NewFaulty(disk, vfs.Fault{Op: vfs.OpRead, Glob: noteName, Err: vfs.ErrIO})}
+			o.Journal, o.Name = j, "p0"
+			if err := errors.Join(Replay("/data/p0", o), j.Recovered()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = Open("/data/p0", Options{FS: disk, Journal: j, Buffers: testBuffers(t, 0), Name: "p0"})
+		if !errors.Is(err, ErrCorrupt) {
+			t.Errorf("aside %v: %v", aside, err)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/journal"
 )
 
 // dirPerm is the mode of the folders made here: like the files, for the owner and its group.
@@ -111,6 +113,8 @@ type recovery struct {
 	// journal are those of one that is gone.
 	fresh bool
 	aside bool // whether there are entries that were put aside
+	// confirmed is up to where all that the journal's entries refer to was durable.
+	confirmed journal.Sequence
 
 	epochs      epochs
 	epochsKnown bool // whether the epochs file was intact

@@ -188,6 +188,11 @@ func (p *replay) judgeRefs() error {
 	if len(p.refs) == 0 || Offset(p.refs[len(p.refs)-1].End) <= p.vouched {
 		return nil
 	}
+	if p.last <= p.r.confirmed {
+		// If the bytes are not there they have rotted. The scan finds that.
+		p.flushedTo(Offset(p.refs[len(p.refs)-1].End))
+		return nil
+	}
 	for _, e := range p.refs {
 		whole, err := p.isWhole(e)
 		if err != nil {

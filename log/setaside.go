@@ -16,12 +16,12 @@ const asideName = "unreplayed"
 
 func (l *Log) asidePath() string { return l.o.FS.PathJoin(l.dir, asideName) }
 
-// setAside copies what the journal has of the log into the log's folder, durably, because of a fault
-// of this log alone: the journal can be used again, and the next Open replays the copy.
+// setAside copies what the journal has of the log into its folder, durably, because of a fault of
+// this log alone: the journal can be used again, and the next Open replays the copy.
 func (r *recovery) setAside(cause error) error {
 	l := r.l
-	l.o.Logger.Error("the log cannot be read as it is; what the commit journal has of it is put aside in"+
-		" its folder until it can", zap.String("dir", l.dir), zap.Error(cause))
+	l.o.Logger.Error("the log cannot be read as it is; what the commit journal has of it is put aside"+
+		" in its folder until it can", zap.String("dir", l.dir), zap.Error(cause))
 	_, err := l.o.FS.Stat(l.asidePath())
 	switch {
 	case isNotExist(err):
@@ -61,11 +61,12 @@ func (r *recovery) replayEntries(fn func(s journal.Sequence, e journal.Entry) er
 	if err != nil {
 		return err
 	}
-	r.aside = aside > 0
+	r.aside, r.confirmed = aside.Entries > 0, aside.Confirmed
 	if l.o.Journal == nil || r.fresh {
 		return nil
 	}
-	return l.o.Journal.Replay(l.o.Name, max(from, aside+1), fn)
+	r.confirmed = max(r.confirmed, l.o.Journal.Confirmed())
+	return l.o.Journal.Replay(l.o.Name, max(from, aside.Last+1), fn)
 }
 
 // dropAside removes what was put aside, once the segments have it and a durable note says so.

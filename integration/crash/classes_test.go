@@ -39,6 +39,7 @@ var classes = []class{
 	{"commit of many", 4, 1230, 4120, func(w *world) error { return w.commit(logCount) }, 0},
 	{"direct commit", 3, 960, 4680, (*world).commitDirectly, 0},
 	{"commits that recycle", 1, 340, 480, (*world).commitOften, 0.3},
+	{"confirmation", 1, 300, 150, func(w *world) error { return w.node.committer.Confirm() }, 0},
 	{"roll", 2, 610, 270, func(w *world) error { return w.node.logs[w.log()].Roll() }, 0},
 	{"checkpoint", 2, 640, 1520, func(w *world) error { return w.checkpoint(w.node.logs[w.log()].Checkpoint) }, 0},
 	{"checkpoint below the end", 2, 670, 1570, (*world).checkpointBelow, 0},

@@ -96,9 +96,23 @@ func TestJournalTornAtEveryByte(t *testing.T) {
 
 // TestJournalDamage zeroes each block and flips bits all over the journal's files, after the process
 // was killed: all that was acknowledged is there, or the damage is named by file and byte. Of the very
-// last commit nobody can tell that it was whole once, as package journal says.
+// last commit nobody can tell that it was whole once, as package journal says, until it is confirmed.
 func TestJournalDamage(t *testing.T) {
-	c := newLastCommit(t)
+	for _, confirmed := range []bool{false, true} {
+		t.Run(map[bool]string{true: "confirmed", false: "not confirmed"}[confirmed], func(t *testing.T) {
+			c := newLastCommit(t)
+			if confirmed {
+				must(t, c.w.node.committer.Confirm())
+				c.after, c.promises = c.w.fs.CrashClone(1, nil), c.w.promises()
+			}
+			c.damage(t)
+		})
+	}
+}
+
+// damage damages the journal's files everywhere.
+func (c *lastCommit) damage(t *testing.T) {
+	t.Helper()
 	unharmed, refused := 0, 0
 	for _, name := range c.files(t) {
 		p, err := readFile(c.after, name)

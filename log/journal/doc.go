@@ -26,8 +26,8 @@
 //     a [CorruptError] with file and byte, and nothing is cut. Each record says how many before it
 //     are needed, so that one that is missing at the very beginning is noticed too, and damage in
 //     those that were released is not held against anybody.
-//   - The very last record has nothing behind it: if it rots before the next commit or a clean
-//     stop, and the process dies as well, it looks torn.
+//   - The very last record has nothing behind it: if it rots before the next commit, a
+//     [Journal.Confirm] or a clean stop, and the process dies as well, it looks torn.
 //   - A failed write or fdatasync is final. A disk that has no room for one more file is not: the
 //     files that there are go on, and one more is tried again when a commit needs it.
 //

@@ -19,7 +19,7 @@ const (
 	firstRecord = headerCopies * blockBytes
 
 	headerMagic   uint32 = 0x434a4631 // "CJF1"
-	headerVersion uint32 = 1
+	headerVersion uint32 = 2
 	headerBytes          = 56 // of which the last 4 are the checksum
 )
 
@@ -65,7 +65,7 @@ func decodeHeader(block []byte) (h header, ok bool, err error) {
 		be.Uint32(block[52:]) != crc32.Checksum(block[:52], castagnoli) {
 		return header{}, false, nil
 	}
-	if v := be.Uint32(block[4:]); v != headerVersion {
+	if v := be.Uint32(block[4:]); v == 0 || v > headerVersion {
 		return header{}, false, fmt.Errorf("format version %d, this server knows %d; start the newer"+
 			" server", v, headerVersion)
 	}

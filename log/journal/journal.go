@@ -25,8 +25,9 @@ type Journal struct {
 
 	commit struct { // one commit at a time; locked before mu
 		sync.Mutex
-		current *file
-		buf     []byte // aligned
+		current     *file
+		buf         []byte // aligned
+		unconfirmed bool   // the newest record of this life has entries
 	}
 
 	mu struct { // short: never held during I/O, but by Recovered, when nobody else is about
@@ -38,7 +39,8 @@ type Journal struct {
 		full  []*file // used up, oldest first, not released
 		free  []*file // may be begun anew
 
-		index map[string][]ref // until Recovered
+		index     map[string][]ref // until Recovered
+		confirmed Sequence         // the newest record without entries of an earlier life
 
 		next       Sequence
 		released   Sequence
@@ -83,6 +85,35 @@ func (j *Journal) Commit(entries []Entry) (Sequence, error) {
 	if body > j.CommitBytesMax() {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, body, j.CommitBytesMax())
 	}
+	sequence, err := j.writeOwned(entries, body)
+	if err != nil {
+		return 0, err
+	}
+	j.commit.unconfirmed = true
+	j.counters.commits.Add(1)
+	j.counters.entries.Add(int64(len(entries)))
+	return sequence, nil
+}
+
+// Confirm writes a record without entries behind the newest one that has some: that it was durable,
+// and all that the caller has done for it, is no longer to be taken from the next commit only. It
+// does nothing if that is so already. Errors are those of Commit.
+func (j *Journal) Confirm() error {
+	j.commit.Lock()
+	defer j.commit.Unlock()
+	if !j.commit.unconfirmed {
+		return nil
+	}
+	if _, err := j.writeOwned(nil, 0); err != nil {
+		return err
+	}
+	j.commit.unconfirmed = false
+	j.counters.confirms.Add(1)
+	return nil
+}
+
+// writeOwned makes a record durable. The caller owns commit.
+func (j *Journal) writeOwned(entries []Entry, body int) (Sequence, error) {
 	size := recordBytes(body)
 	f, at, err := j.place(size)
 	if err != nil {
@@ -99,7 +130,8 @@ func (j *Journal) Commit(entries []Entry) (Sequence, error) {
 		return 0, j.fail(fmt.Errorf("fdatasync %s: %w", f.path, err))
 	}
 	f.pos += size
-	j.counters.note(len(entries), body, size)
+	j.counters.bodyBytes.Add(int64(body))
+	j.counters.writtenBytes.Add(size)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	f.last = sequence
@@ -302,12 +334,5 @@ func (j *Journal) Close() error {
 
 // counters are the journal's figures.
 type counters struct {
-	commits, entries, bodyBytes, writtenBytes, waits, made, recycled atomic.Int64
-}
-
-func (c *counters) note(entries, body int, size int64) {
-	c.commits.Add(1)
-	c.entries.Add(int64(entries))
-	c.bodyBytes.Add(int64(body))
-	c.writtenBytes.Add(size)
+	commits, entries, confirms, bodyBytes, writtenBytes, waits, made, recycled atomic.Int64
 }

@@ -14,7 +14,7 @@ const (
 	keptMagic   uint32 = 0x434a4b31 // "CJK1"
 	keptVersion uint32 = 1
 	// keptHeaderBytes stand before the entries, of which the last 4 are the checksum.
-	keptHeaderBytes = 24
+	keptHeaderBytes = 32
 	// keptFrameBytes stand before each entry.
 	keptFrameBytes = 16
 	// keptTemporary ends the name while the file is written; recovery of a log removes such files.
@@ -26,6 +26,7 @@ const (
 // it is there whole, or not at all.
 func (j *Journal) Keep(log, path string) error {
 	w := &keptWriter{fs: j.o.FS, path: path + keptTemporary, pos: keptHeaderBytes}
+	w.confirmed = j.Confirmed()
 	err := w.open()
 	if err == nil {
 		err = j.Replay(log, 0, w.add)
@@ -47,6 +48,8 @@ type keptWriter struct {
 	pos     int64
 	entries uint32
 	frame   []byte
+
+	confirmed Sequence
 }
 
 func (w *keptWriter) open() (err error) {
@@ -78,7 +81,7 @@ func (w *keptWriter) finish(err error) error {
 		return err
 	}
 	if err == nil {
-		_, err = w.file.WriteAt(keptHeader(w.pos, w.entries), 0)
+		_, err = w.file.WriteAt(keptHeader(w.pos, w.entries, w.confirmed), 0)
 	}
 	if err == nil {
 		err = w.file.Sync()
@@ -89,69 +92,84 @@ func (w *keptWriter) finish(err error) error {
 	return err
 }
 
-// keptHeader says how long the file is and how much is in it.
-func keptHeader(size int64, entries uint32) []byte {
+// keptHeader says how long the file is, how much is in it, and how far the journal was confirmed.
+func keptHeader(size int64, entries uint32, confirmed Sequence) []byte {
 	be := binary.BigEndian
 	p := make([]byte, keptHeaderBytes)
 	be.PutUint32(p[0:], keptMagic)
 	be.PutUint32(p[4:], keptVersion)
 	be.PutUint64(p[8:], uint64(size))
 	be.PutUint32(p[16:], entries)
-	be.PutUint32(p[20:], crc32.Checksum(p[:20], castagnoli))
+	be.PutUint64(p[20:], uint64(confirmed))
+	be.PutUint32(p[28:], crc32.Checksum(p[:28], castagnoli))
 	return p
 }
 
-// ReplayKept passes on what Keep has written, from a sequence on, in order, and returns the last
-// sequence of the file. It is 0 if there is no file. The payload of an entry is valid until fn
-// returns. Damage is a *CorruptError.
+// Kept says what is in a file that Keep has written.
+type Kept struct {
+	Entries   int      // Entries is how many there are; 0 if there is no file.
+	Last      Sequence // Last is the sequence of the last one.
+	Confirmed Sequence // Confirmed is that of the journal then.
+}
+
+// ReplayKept passes on what Keep has written, from a sequence on, in order. The payload of an entry is
+// valid until fn returns. Damage is a *CorruptError.
 func ReplayKept(
 	fsys vfs.FS, path string, from Sequence, fn func(s Sequence, e Entry) error,
-) (last Sequence, err error) {
+) (k Kept, err error) {
 	raw, err := fsys.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return k, nil
 	}
 	if err != nil {
-		return 0, err
+		return k, err
 	}
 	f := &file{path: path, log: readOnly{raw}}
 	defer func() { err = errors.Join(err, raw.Close()) }()
+	if k, err = f.loadKept(); err != nil {
+		return k, err
+	}
+	pos, frame := int64(keptHeaderBytes), []byte(nil)
+	for range k.Entries {
+		if frame, err = f.readKept(frame, pos); err != nil {
+			return k, err
+		}
+		k.Last = Sequence(binary.BigEndian.Uint64(frame[8:]))
+		e, rest, err := decodeEntry(frame[keptFrameBytes:])
+		if err != nil || len(rest) > 0 {
+			return k, f.corrupt(pos, "malformed entry, %d bytes too many: %w", len(rest), err)
+		}
+		pos += int64(len(frame))
+		if k.Last < from {
+			continue
+		}
+		if err := fn(k.Last, e); err != nil {
+			return k, fmt.Errorf("replay kept entry of commit record %d: %w", k.Last, err)
+		}
+	}
+	return k, nil
+}
+
+// loadKept reads the header of a file that Keep has written.
+func (f *file) loadKept() (k Kept, err error) {
 	if f.size, err = f.log.Size(); err != nil {
-		return 0, err
+		return k, err
 	}
 	header := make([]byte, keptHeaderBytes)
 	whole, err := readWhole(f, header, 0)
 	if err != nil {
-		return 0, err
+		return k, err
 	}
 	be := binary.BigEndian
 	if v := be.Uint32(header[4:]); whole && be.Uint32(header) == keptMagic && v > keptVersion {
-		return 0, fmt.Errorf("%s: format version %d, this server knows %d; start the newer server",
-			path, v, keptVersion)
+		return k, fmt.Errorf("%s: format version %d, this server knows %d; start the newer server",
+			f.path, v, keptVersion)
 	}
-	entries := be.Uint32(header[16:])
-	if !whole || string(header) != string(keptHeader(f.size, entries)) {
-		return 0, f.corrupt(0, "the header is damaged, or the file was cut")
+	entries, confirmed := be.Uint32(header[16:]), Sequence(be.Uint64(header[20:]))
+	if !whole || string(header) != string(keptHeader(f.size, entries, confirmed)) {
+		return k, f.corrupt(0, "the header is damaged, or the file was cut")
 	}
-	pos, frame := int64(keptHeaderBytes), []byte(nil)
-	for range entries {
-		if frame, err = f.readKept(frame, pos); err != nil {
-			return last, err
-		}
-		last = Sequence(be.Uint64(frame[8:]))
-		e, rest, err := decodeEntry(frame[keptFrameBytes:])
-		if err != nil || len(rest) > 0 {
-			return last, f.corrupt(pos, "malformed entry, %d bytes too many: %w", len(rest), err)
-		}
-		pos += int64(len(frame))
-		if last < from {
-			continue
-		}
-		if err := fn(last, e); err != nil {
-			return last, fmt.Errorf("replay kept entry of commit record %d: %w", last, err)
-		}
-	}
-	return last, nil
+	return Kept{Entries: int(entries), Confirmed: confirmed}, nil
 }
 
 // readKept reads an entry and what stands before it, into buf if it fits.

@@ -143,6 +143,9 @@ func closeAll(files []*file) error {
 
 // indexRecord notes where the entries of a record lie.
 func (j *Journal) indexRecord(f *file, h recordHeader, body []byte) error {
+	if h.entries == 0 {
+		j.mu.confirmed = h.sequence
+	}
 	return eachEntry(f, h, body, func(at int, e Entry) error {
 		j.mu.index[e.Log] = append(j.mu.index[e.Log],
 			ref{file: f, record: uint32(h.position / blockBytes), entry: uint32(at)})

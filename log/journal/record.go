@@ -78,7 +78,7 @@ func decodeRecordHeader(p []byte, f header, position int64) (recordHeader, bool)
 	fits := h.bodyBytes <= RecordBytesMax && position+recordBytes(h.bodyBytes) <= f.fileBytes
 	counts := h.sequence > 0 && uint64(h.unreleased) < uint64(h.sequence)
 	return h, ours && h.position == position && counts && fits &&
-		h.entries > 0 && h.entries <= h.bodyBytes/entryHeaderBytes
+		(h.entries > 0 || h.bodyBytes == 0) && h.entries <= h.bodyBytes/entryHeaderBytes
 }
 
 // recordBytes is how much of a file a record takes.

@@ -18,6 +18,14 @@ func (j *Journal) Logs() []string {
 	return names
 }
 
+// Confirmed returns the newest sequence of an earlier life behind which Confirm has written: all that
+// was committed up to it was durable, here and wherever an entry refers to.
+func (j *Journal) Confirmed() Sequence {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.mu.confirmed
+}
+
 // Replay passes on every entry of a log with a sequence of at least from, in the order in which
 // they were committed. The entry's payload is valid until fn returns. Several logs may be replayed
 // at once, before Recovered.

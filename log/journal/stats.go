@@ -3,6 +3,7 @@ package journal
 // Stats are a journal's figures since Open.
 type Stats struct {
 	Commits      int64 // Commits counts commit records.
+	Confirms     int64 // Confirms counts records that only say that those before were durable.
 	Entries      int64 // Entries counts what they held.
 	BodyBytes    int64 // BodyBytes is what the entries took.
 	WrittenBytes int64 // WrittenBytes is what the records took on disk, with what fills the blocks.
@@ -20,7 +21,8 @@ type Stats struct {
 func (j *Journal) Stats() Stats {
 	c := &j.counters
 	s := Stats{
-		Commits: c.commits.Load(), Entries: c.entries.Load(), BodyBytes: c.bodyBytes.Load(),
+		Commits: c.commits.Load(), Entries: c.entries.Load(), Confirms: c.confirms.Load(),
+		BodyBytes:    c.bodyBytes.Load(),
 		WrittenBytes: c.writtenBytes.Load(), Waits: c.waits.Load(), Made: c.made.Load(),
 		Recycled: c.recycled.Load(),
 	}
