@@ -170,6 +170,133 @@ func TestCompressionLevels(t *testing.T) {
 	}
 }
 
+// aged builds a batch of records whose timestamps lie so far from now.
+func (n *node) aged(offsets ...time.Duration) batch.Batch {
+	n.t.Helper()
+	stamp := func(d time.Duration) batch.UnixMs { return batch.UnixMs(n.clock.Now().Add(d).UnixMilli()) }
+	b := batch.NewBuilder(batch.BuilderOptions{BaseTimestamp: stamp(offsets[0])}.NoProducer())
+	for _, d := range offsets {
+		if err := b.Append(batch.RecordFields{TimestampMs: stamp(d), Value: []byte("a")}); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	out, err := b.Build(nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return out
+}
+
+// TestTimestampLimits: each record's timestamp is compared with now, plain and compressed, from the
+// next append on, and not at all where the server's time replaces it.
+func TestTimestampLimits(t *testing.T) {
+	const hour = time.Hour
+	n := startNode(t)
+	send := func(want bool, offsets ...time.Duration) {
+		t.Helper()
+		packed, err := batch.Recompress(n.aged(offsets...), batch.Zstd, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range []batch.Batch{n.aged(offsets...), packed} {
+			_, err := n.try(b, nil)
+			if (err == nil) != want || err != nil && !errors.Is(err, ErrInvalidTimestamp) {
+				t.Errorf("%v from now, %v: got %v", offsets, b.Codec(), err)
+			}
+		}
+	}
+	send(true, 0, hour, -100_000*hour) // the defaults
+	send(false, 0, hour+time.Millisecond, 0)
+	n.set(metadata.ConfigTimestampAfterMax, "0")
+	send(true, 0, -hour)
+	send(false, 0, time.Millisecond)
+	n.set(metadata.ConfigTimestampBeforeMax, "60000")
+	send(true, -time.Minute)
+	send(false, 0, -time.Minute-time.Millisecond, 0)
+	n.set(metadata.ConfigTimestampType, "LogAppendTime")
+	send(true, hour, -hour, 100*hour)
+	n.set(metadata.ConfigTimestampType, "")
+	send(false, hour)
+}
+
+// TestLogAppendTime: the server's time stands in the answer and in the batch, compressed or not, and
+// producers' times are kept again once the config is back.
+func TestLogAppendTime(t *testing.T) {
+	n := startNode(t)
+	n.set(metadata.ConfigTimestampType, "LogAppendTime")
+	packed, err := batch.Recompress(n.aged(-time.Hour, 0), batch.Gzip, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := batch.UnixMs(n.clock.Now().UnixMilli())
+	for i, b := range []batch.Batch{n.aged(-time.Hour, 0), packed, n.aged(-time.Hour, 0)} {
+		want := now
+		if i == 2 {
+			n.set(metadata.ConfigTimestampType, "CreateTime")
+			want = -1
+		}
+		ack := n.append(b)
+		n.idle()
+		if r, err := ack.Result(); err != nil || r.LogAppendTime != want {
+			t.Errorf("batch %d: the answer says %d, %v; want %d", i, r.LogAppendTime, err, want)
+		}
+	}
+	var stamps []batch.UnixMs
+	err = n.part().ReadAll(0, func(b batch.Batch) error {
+		r, err := batch.NewReader(b, 1<<20)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		for {
+			rec, ok, err := r.Next()
+			if err != nil || !ok {
+				return err
+			}
+			stamps = append(stamps, b.Timestamp(rec))
+		}
+	})
+	hourAgo := now - batch.UnixMs(time.Hour.Milliseconds())
+	if want := []batch.UnixMs{now, now, now, now, hourAgo, now}; err != nil || !slices.Equal(stamps, want) {
+		t.Errorf("stored timestamps %v, want %v; %v", stamps, want, err)
+	}
+}
+
+// TestIndexInterval: entries lie as far apart as index.interval.bytes says, from the next append on.
+func TestIndexInterval(t *testing.T) {
+	n := startNode(t)
+	n.set(metadata.ConfigInternalSegmentBytes, "1000000")
+	entries := func() int64 {
+		for range 40 {
+			n.append(n.batch(-1, -1, rec{value: strings.Repeat("x", 200)}))
+		}
+		n.idle()
+		before := n.part().log.Segments()
+		if err := n.part().log.Roll(); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.part().checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+		names, err := n.fs.List(n.part().dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = slices.DeleteFunc(names, func(s string) bool { return !strings.HasSuffix(s, ".index") })
+		slices.Sort(names)
+		info, err := n.fs.Stat(n.fs.PathJoin(n.part().dir, names[before-1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	wide := entries()
+	n.set(metadata.ConfigIndexInterval, "300")
+	if narrow := entries(); wide == 0 || narrow < 5*wide {
+		t.Errorf("40 batches have an index of %d bytes, with index.interval.bytes=300 one of %d", wide, narrow)
+	}
+}
+
 // TestSegmentConfigs: segment.ms, its jitter and max.compaction.lag.ms roll at the next append.
 func TestSegmentConfigs(t *testing.T) {
 	n := startNode(t)
