@@ -46,8 +46,8 @@ func (r *rest) arm() {
 	r.armed, r.moved = true, false
 }
 
-// confirmAtRest is called when the timer has fired. The newest record is confirmed if no commit came
-// meanwhile: nobody waits for the disk then.
+// confirmAtRest is called when the timer has fired. The newest record is confirmed if no commit
+// came meanwhile: nobody waits for the disk then.
 func (c *Committer) confirmAtRest(r *rest) {
 	r.armed = false
 	if r.moved {
@@ -59,9 +59,9 @@ func (c *Committer) confirmAtRest(r *rest) {
 }
 
 // Confirm lets the journal say that what was committed last was durable, as the next commit would:
-// else the rot of its last record could not be told from a write that a crash has cut short, and with
-// it went what was acknowledged. It is called when there is nothing to commit for a while, and does
-// nothing if it was called since the last commit.
+// else the rot of its last record could not be told from a write that a crash has cut short, and
+// with it went what was acknowledged. It is called when there is nothing to commit for a while, and
+// does nothing if it was called since the last commit.
 func (c *Committer) Confirm() error {
 	if c.o.Journal == nil {
 		return nil

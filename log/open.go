@@ -109,8 +109,8 @@ type recovery struct {
 	// rotten says that there is a note, and no slot of it is intact. A crash leaves that only before
 	// the log's first append.
 	rotten bool
-	// fresh says that there is neither note nor segment: the log is new, and entries of its name in the
-	// journal are those of one that is gone.
+	// fresh says that there is neither note nor segment: the log is new, and entries of its name in
+	// the journal are those of one that is gone.
 	fresh bool
 	aside bool // whether there are entries that were put aside
 	// confirmed is up to where all that the journal's entries refer to was durable.

@@ -63,9 +63,9 @@ func (r *recovery) replayJournal() error {
 	return nil
 }
 
-// lookAhead reads all entries before they are replayed, when there is no note. It refuses a log whose
-// segments are gone: its first note was durable before its first entry was written, and so were the
-// names in its folder.
+// lookAhead reads all entries before they are replayed, when there is no note. It refuses a log
+// whose segments are gone: its first note was durable before its first entry was written, and so
+// were the names in its folder.
 func (p *replay) lookAhead() error {
 	r := p.r
 	r.fresh = len(r.segments) == 0 && !r.rotten
@@ -122,8 +122,8 @@ func (p *replay) entry(seq journal.Sequence, e journal.Entry) error {
 }
 
 // has says whether the segment has an entry's bytes already, and perhaps compacted. Without a note
-// that is believed of segments that retention may have deleted, of those that may be compacted, as to
-// write into them would spoil them, and of what a later entry says again from a lower offset: a
+// that is believed of segments that retention may have deleted, of those that may be compacted, as
+// to write into them would spoil them, and of what a later entry says again from a lower offset: a
 // truncation came between, which drains first. What is missing all the same the scan finds.
 func (p *replay) has(e journal.Entry) bool {
 	if p.r.noted {

@@ -21,9 +21,9 @@ const (
 	keptTemporary = ".tmp"
 )
 
-// Keep copies every entry of a log into a file, durably, so that the files of the journal can be used
-// again though the log could not be replayed. ReplayKept reads it. A file that is there is replaced;
-// it is there whole, or not at all.
+// Keep copies every entry of a log into a file, durably, so that the files of the journal can be
+// used again though the log could not be replayed. ReplayKept reads it. A file that is there is
+// replaced; it is there whole, or not at all.
 func (j *Journal) Keep(log, path string) error {
 	w := &keptWriter{fs: j.o.FS, path: path + keptTemporary, pos: keptHeaderBytes}
 	w.confirmed = j.Confirmed()
@@ -112,8 +112,8 @@ type Kept struct {
 	Confirmed Sequence // Confirmed is that of the journal then.
 }
 
-// ReplayKept passes on what Keep has written, from a sequence on, in order. The payload of an entry is
-// valid until fn returns. Damage is a *CorruptError.
+// ReplayKept passes on what Keep has written, from a sequence on, in order. The payload of an entry
+// is valid until fn returns. Damage is a *CorruptError.
 func ReplayKept(
 	fsys vfs.FS, path string, from Sequence, fn func(s Sequence, e Entry) error,
 ) (k Kept, err error) {

@@ -18,8 +18,8 @@ func (j *Journal) Logs() []string {
 	return names
 }
 
-// Confirmed returns the newest sequence of an earlier life behind which Confirm has written: all that
-// was committed up to it was durable, here and wherever an entry refers to.
+// Confirmed returns the newest sequence of an earlier life behind which Confirm has written: all
+// that was committed up to it was durable, here and wherever an entry refers to.
 func (j *Journal) Confirmed() Sequence {
 	j.mu.Lock()
 	defer j.mu.Unlock()
