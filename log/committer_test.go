@@ -391,16 +391,24 @@ func TestConfirmAtRest(t *testing.T) {
 		}
 		b := testBuffers(t, 0)
 		l := journaledLog(t, fs, j, b, "p", 1<<20)
-		c := NewCommitter(CommitterOptions{Journal: j, Buffers: b})
+		mc := clock.NewManual(time.Unix(1000, 0))
+		c := NewCommitter(CommitterOptions{Journal: j, Buffers: b, Clock: mc})
+		pass := func(d time.Duration) {
+			synctest.Wait()
+			mc.Advance(d)
+			synctest.Wait()
+		}
 		m := c.Join(l, func(Offset) {})
 		for range 3 {
 			for range 20 { // commits that follow each other within the time are not interrupted
 				mustAppend(t, l, 1)
 				m.Dirty()
-				time.Sleep(confirmAfter / 2)
+				pass(confirmAfter / 2)
 			}
 			before := j.Stats()
-			time.Sleep(10 * confirmAfter)
+			for range 10 {
+				pass(confirmAfter)
+			}
 			after := j.Stats()
 			if after.Confirms != before.Confirms+1 || before.Confirms != before.Commits/20-1 {
 				t.Errorf("%d confirmations after %d commits, %d after a pause", before.Confirms, before.Commits,
