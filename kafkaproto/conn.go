@@ -77,7 +77,9 @@ func (c *conn) serve() {
 		c.writeLoop()
 	}()
 	err := c.readLoop()
-	if !keepsAnswers(err) {
+	if keepsAnswers(err) {
+		defer c.watchPeer()() // The reader would have noticed if it goes.
+	} else {
 		// The peer is gone or not to be trusted: what it waits for is not waited for any more.
 		c.abort()
 	}

@@ -89,11 +89,24 @@ func TestLargeBatchesDoNotWaitForEachOther(t *testing.T) {
 	})
 }
 
-// TestGoneWhileNotRead: the end of a peer is seen behind what it left unread.
+// TestGoneWhileNotRead: the end of a peer is seen behind what it left unread, and after what it was
+// not to send.
 func TestGoneWhileNotRead(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux is asked")
 	}
+	for name, sent := range map[string]func(id [16]byte) []byte{
+		"behind a full queue": func(id [16]byte) []byte { return hog(id, 2) },
+		"after a malformed request": func(id [16]byte) []byte {
+			return append(encode(1, fetchFrom(id, 0, 300_000)), 0, 0, 0, 10, 0, 3, 0, 9, 0, 0, 0, 2, 0, 9)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { seesItsEnd(t, sent) })
+	}
+}
+
+// seesItsEnd has a peer send and go, and waits until its connection has.
+func seesItsEnd(t *testing.T, sent func(id [16]byte) []byte) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +129,7 @@ func TestGoneWhileNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nc.Write(hog(id, 2)); err != nil {
+	if _, err := nc.Write(sent(id)); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Close(); err != nil {
@@ -129,7 +142,7 @@ func TestGoneWhileNotRead(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("the connection is held for a peer that is gone: %+v", m)
+			t.Fatalf("%d of %d connections are held for a peer that is gone", m.Connections, m.ConnectionsTotal)
 		}
 	}
 	if err := server.Close(); err != nil {
