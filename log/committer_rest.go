@@ -77,6 +77,9 @@ func (c *Committer) Confirm() error {
 	}
 	if err != nil {
 		c.fail(fmt.Errorf("confirm the newest commit: %w: %w", ErrFailed, err))
+		for _, l := range c.logs() {
+			_ = l.fail(err) // no commit will come of what they would take
+		}
 		return c.failure()
 	}
 	return nil
