@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -359,5 +360,34 @@ func TestVerifyOfDiskErrors(t *testing.T) {
 	}
 	if len(found) != 1 || !errors.Is(found[0].Err, errIO) || fs.PathBase(found[0].File) != name {
 		t.Errorf("found %v, want the read error of %s", found, name)
+	}
+}
+
+// TestInspectOfNoiseReadsItOnce: bytes that happen to look like the header of a long batch do not
+// make the search for the next intact one read the file many times.
+func TestInspectOfNoiseReadsItOnce(t *testing.T) {
+	const size = 16 << 20
+	fs := vfs.NewCrash(1)
+	path := segmentPath(fs, "/", 0)
+	f, err := fs.OpenLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
+	if _, err := f.WriteAt(noise, 0); err != nil {
+		t.Fatal(err)
+	}
+	reads := 0
+	counting := vfs.NewFaulty(fs, vfs.Fault{Op: vfs.OpRead, Before: func(string) { reads++ }})
+	damages := 0
+	sum, err := InspectSegment(path, SegmentInspection{
+		FS: counting, OnDamage: func(SegmentDamage) error { damages++; return nil },
+	})
+	if err != nil || sum.Batches != 0 || damages != 1 {
+		t.Fatalf("%+v, %d damages, %v", sum, damages, err)
+	}
+	if most := 2*size/scanBlockBytes + 8; reads > most {
+		t.Errorf("%d reads of %d MiB; %d are enough", reads, size>>20, most)
 	}
 }

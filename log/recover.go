@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -323,7 +325,9 @@ func (r *recovery) mustBeLast(i int, damage error) error {
 	return nil
 }
 
-// findBatch searches a file from a byte on for an intact batch at or above an offset.
+// findBatch searches a file from a byte on for an intact batch at or above an offset. A segment's
+// offsets fit 32 bits, see mustRollLocked: hardly anything else looks like a batch, or a search
+// through compressed data would read what its accidental lengths say, again and again.
 func findBatch(s *segment, from int64, above Offset) (int64, bool, error) {
 	f, err := s.file()
 	if err != nil {
@@ -334,6 +338,7 @@ func findBatch(s *segment, from int64, above Offset) (int64, bool, error) {
 		return 0, false, err
 	}
 	buf := make([]byte, min(scanBlockBytes, max(size-from, 0)))
+	var whole []byte
 	for pos := from; pos+batch.HeaderBytes <= size; pos += int64(len(buf)) - batch.HeaderBytes + 1 {
 		p := buf[:min(int64(len(buf)), size-pos)]
 		if err := readFull(s, p, pos); err != nil {
@@ -343,10 +348,10 @@ func findBatch(s *segment, from int64, above Offset) (int64, bool, error) {
 			h, at := batch.Batch(p[k:]), pos+int64(k)
 			n := int64(h.Length())
 			if h.Magic() != 2 || n < batch.HeaderBytes || at+n > size || h.BaseOffset() < above ||
-				h.LastOffsetDelta() < 0 {
+				int64(h.BaseOffset()-s.base) > math.MaxInt32 || h.LastOffsetDelta() < 0 {
 				continue
 			}
-			whole := make([]byte, n)
+			whole = slices.Grow(whole[:0], int(n))[:n]
 			if err := readFull(s, whole, at); err != nil {
 				return 0, false, err
 			}
