@@ -96,20 +96,27 @@ func (w *world) breaking(b breakage, nth int) (hit bool, err error) {
 		case !hit:
 			return false, fmt.Errorf("%s, before the disk failed: %w", c.name, err)
 		case errors.Is(err, log.ErrNoSpace) && !errors.Is(err, log.ErrFailed) && c.name != restartClass:
-			if err := w.liveLogs(); err != nil {
+			if err := w.liveOverFaults(); err != nil {
 				return true, fmt.Errorf("after %s met a full disk: %w", c.name, err)
 			}
 		default:
 			return true, w.dies(b, err)
 		}
 	}
-	before := w.disk.Stats().Injected
-	err = w.liveLogs()
-	if err != nil && w.disk.Stats().Injected > before {
-		err = w.liveLogs() // a lookup that made an index anew met the fault itself, which is over
-	}
+	err = w.liveOverFaults()
 	hit = w.disk.Stats().Injected > 0
 	return hit, firstOf(err, w.cutOff())
+}
+
+// liveOverFaults is liveLogs where lookups may meet the fault themselves, when they make an index anew;
+// it passes then.
+func (w *world) liveOverFaults() error {
+	for {
+		before := w.disk.Stats().Injected
+		if err := w.liveLogs(); err == nil || w.disk.Stats().Injected == before {
+			return err
+		}
+	}
 }
 
 // dies is the end of a process that met an error of its disk: it must not have promised anything since,
