@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/chronosdb/chronosdb/log/batch"
 )
@@ -56,14 +57,15 @@ func refuseConfig(format string, args ...any) error {
 // name, which value, and what would be accepted.
 func ParseConfigs(set map[string]string) (TopicConfig, error) {
 	var c TopicConfig
-	unknown := ""
+	var unknown []string
 	for name := range set {
-		if _, ok := LookupConfig(name); !ok && (unknown == "" || name < unknown) {
-			unknown = name // Of several always the same one, so that replays agree on the text.
+		if _, ok := LookupConfig(name); !ok {
+			unknown = append(unknown, name)
 		}
 	}
-	if unknown != "" {
-		return c, refuseConfig("Unknown topic config name: %s", unknown)
+	if len(unknown) > 0 {
+		// Of several always the same one, so that replays agree on the text.
+		return c, refuseConfig("Unknown topic config name: %s", slices.Min(unknown))
 	}
 	for i := range ConfigDefs {
 		def := &ConfigDefs[i]

@@ -141,13 +141,25 @@ func (def *ConfigDef) read(text string) (value, error) {
 	return v, nil
 }
 
-// javaDouble writes a number as Java does, which users of Kafka's tools are used to: 1.0, not 1.
+// javaDouble writes a number as java.lang.Double.toString does, which users of Kafka's tools are
+// used to: 1.0, not 1, and 1.0E-5 below a thousandth.
 func javaDouble(f float64) string {
-	s := strconv.FormatFloat(f, 'g', -1, 64)
-	if strings.ContainsAny(s, ".eI") {
+	if size := math.Abs(f); size == 0 || size >= 1e-3 && size < 1e7 {
+		s := strconv.FormatFloat(f, 'f', -1, 64)
+		if !strings.Contains(s, ".") {
+			s += ".0"
+		}
 		return s
 	}
-	return s + ".0"
+	if math.IsInf(f, 0) {
+		return strings.TrimPrefix(strconv.FormatFloat(f, 'g', -1, 64)+"inity", "+")
+	}
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'E', -1, 64), "E")
+	if !strings.Contains(digits, ".") {
+		digits += ".0"
+	}
+	n, _ := strconv.Atoi(exponent) // It is a number: FormatFloat wrote it.
+	return digits + "E" + strconv.Itoa(n)
 }
 
 // checkList applies the check to each item of a list (ConfigDef.ValidList of Kafka 4.1).

@@ -87,6 +87,7 @@ func TestConfigValues(t *testing.T) {
 	const ok = ""
 	tests := []struct{ name, value, want string }{
 		{"no.such", "1", "Unknown topic config name: no.such"},
+		{"", "1", "Unknown topic config name: "},
 		{"cleanup.policy", "compact", ok},
 		{"cleanup.policy", " compact , delete ", ok},
 		{"cleanup.policy", "", ok}, // Kafka 4.2: neither
@@ -142,6 +143,7 @@ func TestConfigValues(t *testing.T) {
 		{"min.cleanable.dirty.ratio", "half", "Not a number of type DOUBLE"},
 		{"min.cleanable.dirty.ratio", "NaN", "Not a number of type DOUBLE"},
 		{"min.cleanable.dirty.ratio", "1", ok},
+		{"min.cleanable.dirty.ratio", "Infinity", "Value must be no more than 1"},
 		{"min.compaction.lag.ms", "-1", "Value must be at least 0"},
 		{"min.compaction.lag.ms", "5", ok},
 		{"min.insync.replicas", "0", "Value must be at least 1"},
@@ -300,6 +302,10 @@ func TestConfigShow(t *testing.T) {
 		{ConfigCleanupPolicy, "compact , delete", "compact,delete"},
 		{ConfigMinCleanableRatio, "1", "1.0"},
 		{ConfigMinCleanableRatio, ".5", "0.5"},
+		{ConfigMinCleanableRatio, "1e-3", "0.001"},
+		{ConfigMinCleanableRatio, "0.00001", "1.0E-5"},
+		{ConfigMinCleanableRatio, "0.000125", "1.25E-4"},
+		{ConfigMinCleanableRatio, "0", "0.0"},
 	} {
 		def, _ := LookupConfig(c[0])
 		if got := def.Show(c[1]); got != c[2] {
