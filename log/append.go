@@ -149,7 +149,7 @@ func (l *Log) rollLocked() error {
 	}
 	if l.o.Buffers != nil {
 		// The next drain cuts the file to its length, behind the writes that make it longer.
-		l.sealChunkLocked(old)
+		old.tail.chunk = nil
 		l.markDirtyLocked(old)
 	} else if err := l.cutZerosLocked(old); err != nil {
 		return l.failLocked(err)

@@ -35,17 +35,20 @@ func (l *Log) bufferLocked(s *segment, p []byte) error {
 		c.fill = pos
 		if pos-c.pos == int64(len(c.buf)) {
 			s.tail.chunk = nil
-			l.mu.chunkBytes = min(2*int64(len(c.buf)), chunkBytesMax)
 		}
 	}
 	return nil
 }
 
+// chunkShare is which part of a log's undrained memory its next chunk may be: the newest chunk has
+// room that is not used yet, and memory that is not used makes every drain smaller.
+const chunkShare = 4
+
 // addChunkLocked begins a chunk at a position, with the bytes of the block that it begins within.
 // Only the first chunk of an append can fail: the others begin at a block, or find it in memory.
 func (l *Log) addChunkLocked(s *segment, pos, n int64) (*chunk, error) {
 	from := alignDown(pos)
-	c := l.o.Buffers.newChunk(max(pos-from+n, l.mu.chunkBytes))
+	c := l.o.Buffers.newChunk(max(pos-from+n, l.undrained.Load()/chunkShare))
 	c.pos, c.from, c.fill = from, pos, pos
 	if carry := c.buf[:pos-from]; len(carry) > 0 {
 		if err := readFull(s, carry, from); err != nil {
@@ -92,21 +95,6 @@ func (l *Log) reserveLocked(s *segment, to int64) error {
 	return nil
 }
 
-// sealLocked ends the newest chunk of the active segment, so that it can be written: appends go on
-// in another one.
-func (l *Log) sealChunkLocked(s *segment) {
-	c := s.tail.chunk
-	if c == nil {
-		return
-	}
-	s.tail.chunk = nil
-	// The next chunk is of the size that this one would have needed.
-	used := c.fill - c.pos
-	if l.mu.chunkBytes > chunkBytesMin && used < l.mu.chunkBytes/4 {
-		l.mu.chunkBytes /= 2
-	}
-}
-
 // undrained returns the chunks of a segment below a position that are not in the file yet. They are
 // sealed, and the last one ends at the position. The caller owns flushing, and so they stay.
 func (s *segment) undrained(limit int64) []*chunk {
@@ -122,19 +110,24 @@ func (s *segment) undrained(limit int64) []*chunk {
 	return list[i:k]
 }
 
-// writeChunks writes chunks to the segment's file, past the page cache.
+// writeChunks writes chunks to the segment's file, past the page cache. Each begins in the block in
+// which the one before it ends, so together they are one range of it.
 func writeChunks(s *segment, f vfs.LogFile, chunks []*chunk) error {
+	pieces := make([][]byte, 0, len(chunks))
 	for i, c := range chunks {
 		to := c.fill
 		if i+1 < len(chunks) {
 			to = chunks[i+1].pos // the next chunk carries the block in which this one ends
 		}
-		if to == c.pos {
-			continue
+		if to > c.pos {
+			pieces = append(pieces, c.blocks(to))
 		}
-		if err := f.WriteDirect(c.blocks(to), c.pos); err != nil {
-			return fmt.Errorf("write segment %s: %w", s.path, err)
-		}
+	}
+	if len(pieces) == 0 {
+		return nil
+	}
+	if err := f.WriteDirectAll(pieces, chunks[0].pos); err != nil {
+		return fmt.Errorf("write segment %s: %w", s.path, err)
 	}
 	return nil
 }

@@ -247,10 +247,10 @@ func (b *Buffers) excess(above, down float64) int64 {
 	return min(n, b.mu.undrained)
 }
 
-// newChunk returns an empty chunk of at least n bytes, or of chunkBytesMax.
+// newChunk returns an empty chunk of n bytes, or less: what does not fit goes into another one.
 func (b *Buffers) newChunk(n int64) *chunk {
 	n = min(max(n, chunkBytesMin), chunkBytesMax)
-	class := bits.Len64(uint64(n - 1))
+	class := bits.Len64(uint64(n)) - 1
 	c := &chunk{buffers: b}
 	if p, ok := b.pools[class-classMin].Get().(*[]byte); ok {
 		c.buf = *p

@@ -60,6 +60,11 @@ func (c *Committer) drainForMemory() {
 			return // what is used is on its way already
 		}
 		c.drainLogs(logs, 0)
+		select {
+		case <-c.o.Journal.Wanted(): // it must not wait until nobody appends any more
+			c.drainForJournal()
+		default:
+		}
 	}
 }
 

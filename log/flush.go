@@ -184,7 +184,7 @@ func (l *Log) sealLocked() error {
 	if err != nil {
 		return l.failLocked(err)
 	}
-	l.sealChunkLocked(l.set.Load().active())
+	l.set.Load().active().tail.chunk = nil
 	l.mu.sealedAt, l.mu.sealedBytes = at, l.counters.appendedBytes.Load()
 	return nil
 }

@@ -68,13 +68,14 @@ type inspectedFile struct {
 
 var _ vfs.LogFile = (*inspectedFile)(nil)
 
-func (f *inspectedFile) WriteAt([]byte, int64) (int, error) { return 0, errReadOnly }
-func (f *inspectedFile) WriteDirect([]byte, int64) error    { return errReadOnly }
-func (f *inspectedFile) Allocate(int64, int64) error        { return errReadOnly }
-func (f *inspectedFile) Truncate(int64) error               { return errReadOnly }
-func (f *inspectedFile) Sync() error                        { return errReadOnly }
-func (f *inspectedFile) SyncData() error                    { return errReadOnly }
-func (f *inspectedFile) Size() (int64, error)               { return f.size, nil }
+func (f *inspectedFile) WriteAt([]byte, int64) (int, error)   { return 0, errReadOnly }
+func (f *inspectedFile) WriteDirect([]byte, int64) error      { return errReadOnly }
+func (f *inspectedFile) WriteDirectAll([][]byte, int64) error { return errReadOnly }
+func (f *inspectedFile) Allocate(int64, int64) error          { return errReadOnly }
+func (f *inspectedFile) Truncate(int64) error                 { return errReadOnly }
+func (f *inspectedFile) Sync() error                          { return errReadOnly }
+func (f *inspectedFile) SyncData() error                      { return errReadOnly }
+func (f *inspectedFile) Size() (int64, error)                 { return f.size, nil }
 
 // openInspected opens a file for reading only; one that does not exist is not made.
 func openInspected(fs vfs.FS, path string) (*inspectedFile, error) {

@@ -59,7 +59,6 @@ type Log struct {
 		indexBytes   int64      // how much log lies between two new index entries
 		dirty        []*segment // written since the last flush, oldest first
 		dirDirty     bool       // a segment's name is not durable yet
-		chunkBytes   int64      // size of the next chunk
 		sealedAt     point      // end of the log when the newest chunk was sealed the last time
 		sealedBytes  int64      // bytes appended since Open until then
 		drainedAt    mark       // below it the segments are durable

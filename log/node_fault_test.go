@@ -223,7 +223,6 @@ func TestReserveBoundsMemory(t *testing.T) {
 	fs := vfs.NewCrash(1)
 	l := mustOpen(t, Options{FS: fs, Buffers: b})
 	l.mu.Lock()
-	l.mu.chunkBytes = chunkBytesMin
 	l.mu.Unlock()
 	for range 4 {
 		mustAppendBytes(t, l, chunkBytesMin-100)

@@ -22,7 +22,8 @@ func (r readOnly) refuse(what string) error {
 	return fmt.Errorf("%s of a file that is only looked at: %w", what, fs.ErrPermission)
 }
 
-func (r readOnly) WriteAt([]byte, int64) (int, error) { return 0, r.refuse("write") }
-func (r readOnly) WriteDirect([]byte, int64) error    { return r.refuse("write") }
-func (r readOnly) Allocate(int64, int64) error        { return r.refuse("allocation") }
-func (r readOnly) Truncate(int64) error               { return r.refuse("truncation") }
+func (r readOnly) WriteAt([]byte, int64) (int, error)   { return 0, r.refuse("write") }
+func (r readOnly) WriteDirect([]byte, int64) error      { return r.refuse("write") }
+func (r readOnly) WriteDirectAll([][]byte, int64) error { return r.refuse("write") }
+func (r readOnly) Allocate(int64, int64) error          { return r.refuse("allocation") }
+func (r readOnly) Truncate(int64) error                 { return r.refuse("truncation") }

@@ -128,6 +128,11 @@ func (f *crashFile) WriteDirect(p []byte, off int64) error {
 	return f.checkLocked("write", true)
 }
 
+// WriteDirectAll writes one piece after the other: of an unsynced one, a power cut keeps any pages.
+func (f *crashFile) WriteDirectAll(pieces [][]byte, off int64) error {
+	return writeDirectEach(f, pieces, off)
+}
+
 // Allocate does nothing: this disk is never full. See Faulty.
 func (f *crashFile) Allocate(off, n int64) error {
 	f.fs.mu.Lock()

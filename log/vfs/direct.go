@@ -21,6 +21,17 @@ func AlignedBuffer(n int) []byte {
 	return p[skip : skip+n : skip+n]
 }
 
+// writeDirectEach writes pieces that follow each other one by one.
+func writeDirectEach(f LogFile, pieces [][]byte, off int64) error {
+	for _, p := range pieces {
+		if err := f.WriteDirect(p, off); err != nil {
+			return err
+		}
+		off += int64(len(p))
+	}
+	return nil
+}
+
 // checkDirect refuses a direct write that a disk would refuse, on every file system alike.
 func checkDirect(name string, p []byte, off int64) error {
 	memory := int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))))

@@ -47,12 +47,22 @@ func TestDirectIsCoherent(t *testing.T) {
 		grow := func(n int) { want = append(want, make([]byte, max(n-len(want), 0))...) }
 		for i := range 300 {
 			off := rng.IntN(20)
-			switch rng.IntN(4) {
+			switch rng.IntN(5) {
 			case 0:
 				p := pages(1+rng.IntN(5), byte(i))
 				must(t, f.WriteDirect(p, int64(off*DirectAlign)))
 				grow(off*DirectAlign + len(p))
 				copy(want[off*DirectAlign:], p)
+			case 4:
+				var pieces [][]byte
+				at := off * DirectAlign
+				for k := range rng.IntN(4) {
+					p := pages(1+rng.IntN(3), byte(i+k))
+					pieces = append(pieces, p)
+					grow(at + len(p))
+					at += copy(want[at:], p)
+				}
+				must(t, f.WriteDirectAll(pieces, int64(off*DirectAlign)))
 			case 1:
 				p := bytes.Repeat([]byte{byte(i)}, rng.IntN(10_000))
 				_, err := f.WriteAt(p, int64(off*1000))
@@ -95,6 +105,7 @@ func TestDirectRefusesWhatADiskWould(t *testing.T) {
 			"negative": f.WriteDirect(p, -DirectAlign),
 			"length":   f.WriteDirect(p[:DirectAlign+1], 0),
 			"memory":   f.WriteDirect(p[8:8+DirectAlign], 0),
+			"piece":    f.WriteDirectAll([][]byte{p[:DirectAlign+1], p[DirectAlign:]}, 0),
 		} {
 			if !errors.Is(err, unix.EINVAL) {
 				t.Errorf("%s: got %v, want EINVAL", name, err)
@@ -207,6 +218,19 @@ func TestOSAllocateKeepsTheLength(t *testing.T) {
 	}
 	must(t, f.WriteDirect(pages(1, 1), 0))
 	must(t, f.Truncate(DirectAlign))
+	// More pieces than one call takes.
+	var many [][]byte
+	for i := range 1024 + 10 {
+		many = append(many, pages(1, byte(i)))
+	}
+	must(t, f.WriteDirectAll(many, DirectAlign))
+	for i, p := range many {
+		got := make([]byte, DirectAlign)
+		if _, err := f.ReadAt(got, int64(i+1)*DirectAlign); err != nil || !bytes.Equal(got, p) {
+			t.Fatalf("piece %d: %v", i, err)
+		}
+	}
+	must(t, f.Truncate(DirectAlign))
 	must(t, f.Close())
 	if err := f.WriteDirect(pages(1, 1), 0); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("a direct write after Close: %v", err)
@@ -221,7 +245,7 @@ func TestDirectFallsBack(t *testing.T) {
 	f, err := OS().OpenLog(filepath.Join(t.TempDir(), "f"))
 	must(t, err)
 	f.(*osLogFile).direct.refused = true
-	must(t, f.WriteDirect(pages(2, 1), 0))
+	must(t, f.WriteDirectAll([][]byte{pages(1, 1), pages(1, 2)}, 0))
 	got := make([]byte, 2*DirectAlign)
 	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, pages(2, 1)) {
 		t.Errorf("the fallback wrote something else: %v", err)

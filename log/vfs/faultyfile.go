@@ -156,6 +156,11 @@ func (l *faultyLog) WriteDirect(p []byte, off int64) error {
 	return err
 }
 
+// WriteDirectAll writes one piece after the other: between any two, the disk may fail.
+func (l *faultyLog) WriteDirectAll(pieces [][]byte, off int64) error {
+	return writeDirectEach(l, pieces, off)
+}
+
 // Allocate takes the space, or fails with ErrNoSpace and takes none.
 func (l *faultyLog) Allocate(off, n int64) error {
 	if err := l.fs.check(OpAllocate, l.path); err != nil {

@@ -40,6 +40,9 @@ type LogFile interface {
 	// with ReadAt, and durable after a sync, like WriteAt. It must not overlap a WriteAt that is
 	// under way.
 	WriteDirect(p []byte, off int64) error
+	// WriteDirectAll is WriteDirect of pieces that follow each other in the file, in one go where
+	// the system can.
+	WriteDirectAll(pieces [][]byte, off int64) error
 	// Allocate reserves disk space for n bytes at off and leaves the length as it is, so that
 	// writes there do not find the disk full. Where the file system cannot, it does nothing.
 	// Truncate gives back what is reserved beyond the new length.

@@ -124,6 +124,27 @@ func (l *osLogFile) WriteDirect(p []byte, off int64) error {
 	return err
 }
 
+func (l *osLogFile) WriteDirectAll(pieces [][]byte, off int64) error {
+	if len(pieces) < 2 {
+		return writeDirectEach(l, pieces, off)
+	}
+	at := off
+	for _, p := range pieces {
+		if err := checkDirect(l.f.Name(), p, at); err != nil {
+			return err
+		}
+		at += int64(len(p))
+	}
+	f, err := l.directFile()
+	if err == nil {
+		err = writeVector(f, pieces, off)
+	}
+	if errors.Is(err, errNoDirect) || errors.Is(err, unix.EINVAL) {
+		return writeDirectEach(l, pieces, off) // finds out what this file system can do
+	}
+	return err
+}
+
 // directFile returns the descriptor for direct writes.
 func (l *osLogFile) directFile() (*os.File, error) {
 	l.direct.Lock()
