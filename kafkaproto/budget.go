@@ -34,17 +34,16 @@ type budget struct {
 // lane is a part of the budget. Memory for a further request of a connection is taken from both
 // semaphores, in the order of the fields.
 type lane struct {
-	further *semaphore.Weighted
-	all     *semaphore.Weighted
-	bytes   int64
+	further      *semaphore.Weighted
+	furtherBytes int64 // of further, in all
+	all          *semaphore.Weighted
+	bytes        int64 // of all
 }
 
 func newLane(bytes int64) *lane {
-	return &lane{
-		further: semaphore.NewWeighted(bytes - bytes/firstParts),
-		all:     semaphore.NewWeighted(bytes),
-		bytes:   bytes,
-	}
+	l := &lane{furtherBytes: bytes - bytes/firstParts, bytes: bytes}
+	l.further, l.all = semaphore.NewWeighted(l.furtherBytes), semaphore.NewWeighted(bytes)
+	return l
 }
 
 // newBudget divides the bytes: a quarter for small frames.
@@ -117,9 +116,18 @@ func (b *budget) claim(s *share, key int16, frameBytes, grant int) charge {
 	return c
 }
 
+// besides is what the connection must have room for in its share. What would never fit beside
+// anything waits until the connection holds nothing.
+func (c *charge) besides() int64 {
+	if c.bytes > c.lane.furtherBytes {
+		return c.bytes
+	}
+	return c.lasting
+}
+
 // try takes what is claimed if that is possible now.
 func (c *charge) try() bool {
-	if !c.share.admits(c.lasting, c.lane.bytes) {
+	if !c.share.admits(c.besides(), c.lane.bytes) {
 		return false
 	}
 	c.further = c.share.held.Load() > 0
@@ -138,7 +146,7 @@ func (c *charge) try() bool {
 
 // acquire waits for what is claimed: for the connection's own requests, then for the others'.
 func (c *charge) acquire(ctx context.Context) error {
-	if err := c.share.await(ctx, c.lasting, c.lane.bytes); err != nil {
+	if err := c.share.await(ctx, c.besides(), c.lane.bytes); err != nil {
 		return fmt.Errorf("wait for the connection's earlier requests: %w", err)
 	}
 	c.further = c.share.held.Load() > 0

@@ -152,3 +152,28 @@ func seesItsEnd(t *testing.T, sent func(id [16]byte) []byte) {
 		t.Error(err)
 	}
 }
+
+// TestLargeRequestBehindAnother: one that takes more than is left to connections which hold memory
+// already waits for its own connection's answers, and is read then.
+func TestLargeRequestBehindAnother(t *testing.T) {
+	inBubble(t, Options{RequestMemoryBytes: 8 << 20}, func(t *testing.T, h *harness) {
+		h.replicas.Auto = false
+		id := h.topic("t")
+		p := h.dial()
+		large := produceTo(id, -1, oneBatch(t, 1_000_000))
+		for range 4 { // to partitions that there are not, which is answered all the same
+			more := kmsg.ProduceRequestTopicPartition{Partition: 9, Records: oneBatch(t, 1_000_000)}
+			large.Topics[0].Partitions = append(large.Topics[0].Partitions, more)
+		}
+		p.sendAside(encode(1, produceTo(id, -1, oneBatch(t, 10)), large))
+		synctest.Wait()
+		h.replicas.Of("t", 0).Commit()
+		if err := p.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		p.expect(1)
+		synctest.Wait()
+		h.replicas.Of("t", 0).Commit()
+		p.expect(2)
+	})
+}
