@@ -431,3 +431,20 @@ func TestCommitsDoNotWaitForASwap(t *testing.T) {
 	waiting.Wait()
 	mustClose(t, l)
 }
+
+// TestAllBytesArePaidFor: what is paced is what is read and written, no more and no less.
+func TestAllBytesArePaidFor(t *testing.T) {
+	l, _, _, _ := swapLog(t, 6)
+	paid, most := int64(0), 0
+	res, err := l.Compact(CompactionRequest{To: l.RecoveryPoint(), Pace: func(n int) error {
+		paid, most = paid+int64(n), max(most, n)
+		return nil
+	}})
+	if err != nil || res.BytesRead == 0 || res.BytesWritten == 0 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if paid != res.BytesRead+res.BytesWritten || most > 2*compactWriteBytes {
+		t.Errorf("%d bytes were paid for, at most %d at once; %+v", paid, most, res)
+	}
+	mustClose(t, l)
+}

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -12,11 +13,24 @@ const inflateBytesMax = 256 << 20
 // OffsetForTime returns the first record at or above Start and below bound whose timestamp is at
 // least ts, and that timestamp. ok is false when there is none. It opens one batch.
 func (l *Log) OffsetForTime(ts UnixMs, bound Offset) (o Offset, t UnixMs, ok bool, err error) {
-	err = l.stable(func() error {
+	err = l.fromStart(func() error {
 		o, t, ok, err = l.offsetForTime(ts, bound)
 		return err
 	})
 	return o, t, ok, err
+}
+
+// fromStart runs a look-up that begins at the start again if the start was moved meanwhile, and
+// what it was looking at deleted: nobody has asked for an offset that could be out of range.
+func (l *Log) fromStart(look func() error) error {
+	return l.stable(func() error {
+		for {
+			start := l.Start()
+			if err := look(); !errors.Is(err, ErrOffsetOutOfRange) || l.Start() == start {
+				return err
+			}
+		}
+	})
 }
 
 func (l *Log) offsetForTime(ts UnixMs, bound Offset) (Offset, UnixMs, bool, error) {
@@ -126,7 +140,7 @@ func unreadable(s *segment, at place, err error) error {
 // MaxTimestamp returns the first record at or above Start and below bound that has the greatest
 // timestamp there. ok is false when there is no record. It opens one batch.
 func (l *Log) MaxTimestamp(bound Offset) (o Offset, t UnixMs, ok bool, err error) {
-	err = l.stable(func() error {
+	err = l.fromStart(func() error {
 		o, t, ok, err = l.maxTimestamp(bound)
 		return err
 	})
