@@ -34,9 +34,38 @@ func TestReadmeIsTrue(t *testing.T) {
 			t.Errorf("README.md has no row %q", row)
 		}
 	})
+}
+
+// TestReadmeTellsWhatConfigsDo: every topic config stands in one row of README's table, and what has
+// no effect, or cannot be changed, in the row that says so.
+func TestReadmeTellsWhatConfigsDo(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{} // by config
+	for line := range strings.Lines(string(readme)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 {
+			continue
+		}
+		for name := range strings.SplitSeq(cells[2], "`") {
+			if _, ok := metadata.LookupConfig(name); ok {
+				if rows[name] != "" {
+					t.Errorf("%s stands in two rows", name)
+				}
+				rows[name] = strings.TrimSpace(cells[1])
+			}
+		}
+	}
 	for _, def := range metadata.ConfigDefs {
-		if !strings.Contains(readme, "`"+def.Name+"`") {
-			t.Errorf("README.md does not name the topic config %s", def.Name)
+		idle := strings.Contains(def.Doc, "without effect")
+		switch row := rows[def.Name]; {
+		case row == "":
+			t.Errorf("%s is not in the table", def.Name)
+		case strings.HasPrefix(row, "accepted without effect") != idle,
+			strings.HasPrefix(row, "read-only") != def.ReadOnly:
+			t.Errorf("%s stands under %q; read-only: %v, without effect: %v", def.Name, row, def.ReadOnly, idle)
 		}
 	}
 }
