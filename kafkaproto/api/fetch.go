@@ -26,6 +26,9 @@ const (
 	// fetchTopicBytes and fetchPartitionBytes are what a parked fetch keeps.
 	fetchTopicBytes     = 96
 	fetchPartitionBytes = 184
+	// fetchSlackFactor bounds how many times as large as an answer its buffer may be while it waits
+	// for the socket: it is charged by the answer's bytes.
+	fetchSlackFactor = 4
 	// noOffset is above every high watermark.
 	noOffset batch.Offset = math.MaxInt64
 	// emptyRunsMax bounds how many reads that gave only empty batches are followed by another.
@@ -184,6 +187,9 @@ func (f *fetchReply) answer(g *gathering, w *Waiter, start int, reserved reserva
 	}
 	g.e.setSession(start, id)
 	f.count()
+	if cap(g.e.dst) > fetchSlackFactor*len(g.e.dst) {
+		return w.Shrink(g.e.dst)
+	}
 	return g.e.dst
 }
 

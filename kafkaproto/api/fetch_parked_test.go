@@ -164,3 +164,32 @@ func TestFetchSeesWhatComesDuringItsLook(t *testing.T) {
 		}
 	})
 }
+
+// TestFetchKeepsNoLargeBufferForLittle: what waits for a slow socket is charged by its bytes, so its
+// buffer is not many times as large.
+func TestFetchKeepsNoLargeBufferForLittle(t *testing.T) {
+	b := newBench(t)
+	id := b.topic("t", 1)
+	b.waiter.Shrink = func(p []byte) []byte { return append(make([]byte, 0, len(p)), p...) }
+	part := b.replicas.Of("t", 0)
+	part.Put(records(t, 1, 3<<20, batch.None))
+	part.Put(records(t, 1, 100, batch.None))
+	session := int32(0)
+	for epoch, most := range []int{4 * (3 << 20), 4 * 300} {
+		r := fetchAt(13, id, int64(epoch))
+		r.SessionID, r.SessionEpoch, r.MaxBytes = session, int32(epoch), 4<<20
+		r.Topics[0].Partitions[0].PartitionMaxBytes = 4 << 20
+		answer, err := b.start(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := answer.AppendTo(&b.waiter, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		session = answered(t, 13, raw).SessionID
+		if cap(raw) > most {
+			t.Errorf("%d bytes are answered in a buffer of %d", len(raw), cap(raw))
+		}
+	}
+}
