@@ -70,11 +70,15 @@ func (d *dumper) flushedEnd(dir string) (end batch.Offset, known bool) {
 // batch dumps one batch: its header, and what the server itself has put into it.
 func (d *dumper) batch(b log.BatchAt, commands bool) error {
 	h := b.Batch
+	first := kv("first_time", moment(h.BaseTimestamp()))
+	if at, ok := h.DeleteHorizon(); ok { // which compaction has put where that time was
+		first = kv("delete_horizon", moment(at))
+	}
 	line := dumpLine{kind: "batch", depth: 1, fields: []dumpField{
 		kv("byte", b.Position), kv("base", h.BaseOffset()), kv("last", h.LastOffset()),
 		kv("records", h.Count()), kv("bytes", len(h)), kv("epoch", h.LeaderEpoch()),
 		kv("crc", fmt.Sprintf("%08x", h.CRC())), kv("codec", h.Codec().String()),
-		kv("first_time", moment(h.BaseTimestamp())), kv("max_time", moment(h.MaxTimestamp())),
+		first, kv("max_time", moment(h.MaxTimestamp())),
 	}}
 	if h.ProducerID() >= 0 {
 		line.fields = append(line.fields, kv("producer", h.ProducerID()),
