@@ -434,3 +434,113 @@ func TestValidateOnlyChangesNothing(t *testing.T) {
 		t.Fatalf("retention.ms is %d", got)
 	}
 }
+
+// TestMinCompactionLag: what is younger is left alone, by the config of the moment.
+func TestMinCompactionLag(t *testing.T) {
+	n := startNode(t)
+	n.compacted()
+	n.set(metadata.ConfigMinCompactionLag, "3600000")
+	n.fill(10)
+	n.CompactAll()
+	if m := n.Metrics().Compaction; m.RemovedRecords != 0 {
+		t.Fatalf("records of ten seconds were compacted: %+v", m)
+	}
+	n.clock.Advance(time.Hour)
+	n.CompactAll()
+	removed := n.Metrics().Compaction.RemovedRecords
+	if removed == 0 {
+		t.Fatal("nothing was compacted after the lag")
+	}
+	n.fill(10)
+	n.CompactAll()
+	if got := n.Metrics().Compaction.RemovedRecords; got != removed {
+		t.Fatalf("%d records removed, before %d, although they are young", got, removed)
+	}
+	n.set(metadata.ConfigMinCompactionLag, "")
+	n.CompactAll()
+	if got := n.Metrics().Compaction.RemovedRecords; got <= removed {
+		t.Error("nothing was compacted without the lag")
+	}
+}
+
+// TestDeleteRetention: a tombstone stays so long after a compaction has met it.
+func TestDeleteRetention(t *testing.T) {
+	n := startNode(t)
+	n.compacted()
+	n.set(metadata.ConfigMinCleanableRatio, "0")
+	n.set(metadata.ConfigDeleteRetention, "10000000")
+	tombstones := func() (count int) {
+		n.fill(4) // so that a segment with it is closed
+		n.CompactAll()
+		for _, v := range n.values() {
+			if v == "" {
+				count++
+			}
+		}
+		return count
+	}
+	n.append(n.keyedFrom(-1, -1, "gone", "", nil))
+	if got := tombstones(); got != 1 {
+		t.Fatalf("%d tombstones, want the one", got)
+	}
+	n.clock.Advance(9_000 * time.Second)
+	if got := tombstones(); got != 1 {
+		t.Fatalf("%d tombstones before delete.retention.ms", got)
+	}
+	n.clock.Advance(1_000 * time.Second)
+	if got := tombstones(); got != 0 {
+		t.Fatalf("%d tombstones after delete.retention.ms", got)
+	}
+}
+
+// TestRetentionBytes: at least so much stays, by the config of the moment.
+func TestRetentionBytes(t *testing.T) {
+	n := startNode(t)
+	n.fill(10)
+	size := n.part().log.Size()
+	retain := func(bytes string) int64 {
+		n.set(metadata.ConfigRetentionBytes, bytes)
+		if err := n.Retain(); err != nil {
+			t.Fatal(err)
+		}
+		return n.part().log.Size()
+	}
+	for _, all := range []string{"", "-1", "-77", "1000000"} {
+		if got := retain(all); got != size {
+			t.Fatalf("retention.bytes=%s keeps %d of %d bytes", all, got, size)
+		}
+	}
+	if got := retain("50000"); got < 50_000 || got >= 50_000+17_000 {
+		t.Errorf("retention.bytes=50000 keeps %d bytes in segments of 16 KiB", got)
+	}
+	if retain("0"); n.part().log.Segments() != 1 {
+		t.Errorf("retention.bytes=0 keeps %d segments", n.part().log.Segments())
+	}
+}
+
+// TestSegmentBytes: from the next append on, no segment grows beyond it.
+func TestSegmentBytes(t *testing.T) {
+	n := startNode(t)
+	n.set(metadata.ConfigInternalSegmentBytes, "")
+	n.set(metadata.ConfigSegmentBytes, "1048576")
+	grow := func() int {
+		before := n.part().log.Segments()
+		for range 30 {
+			n.append(n.batch(-1, -1, rec{value: strings.Repeat("x", 100_000)}))
+		}
+		n.idle()
+		return n.part().log.Segments() - before
+	}
+	if got := grow(); got != 2 {
+		t.Errorf("3 MB began %d more segments of 1 MiB, want 2", got)
+	}
+	n.set(metadata.ConfigSegmentBytes, "2147483647")
+	if got := grow(); got != 0 {
+		t.Errorf("3 MB began %d more segments of 2 GiB", got)
+	}
+	n.restart()
+	n.set(metadata.ConfigSegmentBytes, "1048576")
+	if got := grow(); got != 3 {
+		t.Errorf("3 MB began %d more segments after the limit was lowered, want 3", got)
+	}
+}
