@@ -31,7 +31,10 @@ func (w way) String() string { return [...]string{"plain", "buffered", "journale
 type nodeOptions struct {
 	way  way
 	mode log.Mode
-	salt func() uint64
+	// replays says that a start replays every log before it opens the first, and then has the journal
+	// used again, as package replication does; else it opens them over the journal.
+	replays bool
+	salt    func() uint64
 }
 
 // node is the logs of one process and what joins them.
@@ -83,6 +86,16 @@ func (n *node) open(fs vfs.FS, o nodeOptions) (err error) {
 			return err
 		}
 	}
+	if n.journal != nil && o.replays {
+		for _, name := range n.journal.Logs() {
+			if err := log.Replay("/data/"+name, log.Options{FS: fs, Journal: n.journal, Name: name}); err != nil {
+				return err
+			}
+		}
+		if err := n.journal.Recovered(); err != nil {
+			return err
+		}
+	}
 	for i := range n.logs {
 		n.logs[i], err = log.Open(logDir(i), log.Options{
 			FS: fs, SegmentBytes: segmentBytes, IndexIntervalBytes: indexBytes, Buffers: n.buffers,
@@ -93,7 +106,7 @@ func (n *node) open(fs vfs.FS, o nodeOptions) (err error) {
 		}
 	}
 	if n.journal != nil {
-		return n.journal.Recovered()
+		return n.journal.Recovered() // a second time it does nothing
 	}
 	return nil
 }

@@ -54,6 +54,7 @@ func newWorld(seed uint64) *world {
 	w.hook.rng = rand.New(rand.NewPCG(seed, 2))
 	w.o.mode = []log.Mode{log.Batch, log.Batch, log.EveryEvent}[w.rng.IntN(3)]
 	w.o.way = []way{plain, buffered, journaled, journaled, journaled, journaled}[w.rng.IntN(6)]
+	w.o.replays = w.rng.IntN(2) == 0
 	salts := uint64(0)
 	var mu sync.Mutex // a point within an operation opens nodes, too
 	w.o.salt = func() uint64 {
