@@ -156,6 +156,7 @@ func (l *Log) Close() error {
 	for _, s := range l.set.Load().list {
 		s.release()
 	}
+	l.undrained.Store(0) // also of a log that failed: its memory goes with its segments
 	return errors.Join(err, l.flushing.note.file.Close())
 }
 

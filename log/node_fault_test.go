@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
@@ -278,5 +281,60 @@ func waitUntil(t *testing.T, done func() bool) {
 			t.Fatal("it has not happened in 10 s")
 		}
 		runtime.Gosched()
+	}
+}
+
+// TestAKillBeforeTheRecordIsNoLossOfTheJournal: what was written directly is drained and noted before
+// its record is there. The note then speaks of a record that never was, which is no journal that
+// somebody has deleted.
+func TestAKillBeforeTheRecordIsNoLossOfTheJournal(t *testing.T) {
+	n := startNode(t, vfs.NewCrash(1), 1, 1)
+	n.mustAppend(0, 100)
+	n.mustCommit()
+	n.mustAppend(0, 100)
+	p, err := n.logs[0].beginCommit(nil, partLimits{directBytes: 1, recordBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.began(n.journal.Next())
+	if _, err := n.logs[0].flush(drainHow{sealed: true}); err != nil {
+		t.Fatal(err)
+	}
+	core, seen := observer.New(zap.ErrorLevel)
+	disk := n.disk.Crash(1, nil)
+	j := smallJournal(t, disk, 1<<20, 8)
+	l, err := Open("/data/p0", Options{
+		FS: disk, Journal: j, Buffers: testBuffers(t, 0), Name: "p0", Logger: zap.New(core),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.End() != 2 {
+		t.Errorf("the log ends at %d", l.End())
+	}
+	for _, e := range seen.All() {
+		t.Errorf("it was said: %s", e.Message)
+	}
+	if from := l.flushing.note.state.journalFrom; from > j.Next() {
+		t.Errorf("record %d comes next, and the note believes none below %d", j.Next(), from)
+	}
+}
+
+// TestALogThatCouldNotBeClosedHoldsUpNobody: its memory is given back, so that the drainer does not
+// try it again and again while others wait for room.
+func TestALogThatCouldNotBeClosedHoldsUpNobody(t *testing.T) {
+	n := startNode(t, vfs.NewCrash(1), 2, 1<<20)
+	n.mustAppend(0, 300_000)
+	n.mustAppend(1, 100_000)
+	n.mustCommit()
+	n.fs.Add(vfs.Fault{Op: vfs.OpWrite, Glob: "/data/p0/*.log", Err: vfs.ErrIO})
+	if err := n.logs[0].Close(); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	if got := n.c.largest(1); len(got) != 1 || got[0] != n.logs[1] {
+		t.Fatalf("to be drained: %v", got)
+	}
+	if held := n.buffers.Stats().UndrainedBytes; held >= 300_000 {
+		t.Errorf("%d bytes are held", held)
 	}
 }

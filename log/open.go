@@ -435,8 +435,9 @@ func (r *recovery) setMode() bool {
 	was := r.note
 	r.note.vouched = r.l.journaling()
 	if j := r.l.o.Journal; j != nil && (!r.noted || r.note.journalFrom > j.Next()) {
-		// The journal was deleted and begins anew, or the note was.
-		if r.noted {
+		// The journal was deleted and begins anew, or the note was. A drain beside a commit that a crash
+		// has ended notes one record that never was.
+		if r.noted && r.note.journalFrom > j.Next()+1 {
 			r.l.o.Logger.Error("the commit journal is older than the log: it was deleted or replaced, and"+
 				" what only it held is lost", zap.String("dir", r.l.dir),
 				zap.Uint64("journal_next", uint64(j.Next())),
