@@ -24,6 +24,11 @@ func (d *dumper) journal(dir, only string) error {
 		}
 		return d.journalRecord(r)
 	})
+	return d.journalDamage(err)
+}
+
+// journalDamage prints what ended the reading of a journal, if that is damage.
+func (d *dumper) journalDamage(err error) error {
 	var corrupt *journal.CorruptError
 	if errors.As(err, &corrupt) {
 		return d.finding(log.Finding{
@@ -45,14 +50,35 @@ func (d *dumper) journalRecord(r journal.Record) error {
 		if err != nil {
 			return err
 		}
-		err = d.out.line(dumpLine{kind: "commit-entry", depth: 2, fields: []dumpField{
-			kv("way", journalWay(e.Kind)), kv("log", e.Log), kv("segment", e.Segment),
-			kv("position", e.Position), kv("first", e.First), kv("end", e.End),
-			kv("bytes", e.Length), kv("digest", fmt.Sprintf("%08x", e.Digest)),
-		}})
-		if err == nil && d.o.records {
-			err = d.journalBatches(r, e)
+		err = d.journalEntry(r.File, r.Position, r.Sequence, e)
+	}
+	return err
+}
+
+// aside dumps what was put aside of the journal in a log's folder.
+func (d *dumper) aside(path string) error {
+	if err := d.header("unreplayed", path); err != nil {
+		return err
+	}
+	n := 0
+	_, err := journal.ReplayKept(d.fs, path, 0, func(s journal.Sequence, e journal.Entry) error {
+		if err := d.limited(&n); err != nil {
+			return err
 		}
+		return d.journalEntry(path, 0, s, e)
+	})
+	return d.journalDamage(err)
+}
+
+// journalEntry dumps an entry that lies at or behind a byte of a file.
+func (d *dumper) journalEntry(file string, at int64, s journal.Sequence, e journal.Entry) error {
+	err := d.out.line(dumpLine{kind: "commit-entry", depth: 2, fields: []dumpField{
+		kv("sequence", s), kv("way", journalWay(e.Kind)), kv("log", e.Log), kv("segment", e.Segment),
+		kv("position", e.Position), kv("first", e.First), kv("end", e.End),
+		kv("bytes", e.Length), kv("digest", fmt.Sprintf("%08x", e.Digest)),
+	}})
+	if err == nil && d.o.records {
+		err = d.journalBatches(log.BatchAt{File: file, Position: at}, e)
 	}
 	return err
 }
@@ -70,7 +96,7 @@ func journalWay(k journal.Kind) string {
 }
 
 // journalBatches dumps the batches that an entry holds.
-func (d *dumper) journalBatches(r journal.Record, e journal.Entry) error {
+func (d *dumper) journalBatches(at log.BatchAt, e journal.Entry) error {
 	var rest []byte
 	for _, piece := range e.Payload {
 		rest = append(rest, piece...)
@@ -82,10 +108,10 @@ func (d *dumper) journalBatches(r journal.Record, e journal.Entry) error {
 		}
 		if err != nil {
 			return d.finding(log.Finding{
-				Grade: log.GradeDamage, File: r.File, Position: r.Position, Err: err,
+				Grade: log.GradeDamage, File: at.File, Position: at.Position, Err: err,
 			})
 		}
-		at := log.BatchAt{File: r.File, Position: r.Position, Batch: b}
+		at.Batch = b
 		if err := d.batch(at, false); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/chronosdb/chronosdb/log"
@@ -49,6 +50,19 @@ func (d *dumper) producer(p replication.InspectedProducer) error {
 		}})
 	}
 	return err
+}
+
+// compaction dumps how far a log is compacted.
+func (d *dumper) compaction(path string) error {
+	note, err := log.InspectCompaction(d.fs, path)
+	if errors.Is(err, log.ErrCorrupt) {
+		return d.finding(log.Finding{Grade: log.GradeDerived, File: path, Err: err})
+	}
+	if err != nil {
+		return d.damaged(path, err)
+	}
+	return d.header("compaction", path, kv("gaps_below", note.GapsBelow),
+		kv("clean_to", note.CleanTo))
 }
 
 // snapshot dumps a metadata snapshot.

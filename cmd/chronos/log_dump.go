@@ -16,10 +16,10 @@ import (
 
 const logDumpHelp = `Print files of a data directory as text.
 
-PATH is a segment (*.log), an index (*.index, *.timeindex), a recovery-point note, a leader-epochs
-file, a producer snapshot (producers), a metadata snapshot, a file of the commit journal, or a
-folder with such files: a partition, its staging log, metadata, the journal, or a whole data
-directory.
+PATH is a segment (*.log, *.swap), an index (*.index, *.timeindex), a recovery-point note, a
+leader-epochs file, the state of a compaction, a producer snapshot (producers), a metadata snapshot,
+a file of the commit journal or what was put aside of it (unreplayed), or a folder with such files:
+a partition, its staging log, metadata, the journal, or a whole data directory.
 
 Every batch is checked while it is read. What is damaged is printed with file and byte, what follows
 it is printed all the same, and the exit code is 1.`
@@ -183,7 +183,7 @@ func (d *dumper) file(path string) error {
 func dumperOf(fsys vfs.FS, path string) func(d *dumper, path string) error {
 	name := fsys.PathBase(path)
 	switch {
-	case log.IsSegmentName(name):
+	case log.IsSegmentName(name), log.IsSwapName(name):
 		return (*dumper).segment
 	case log.IsIndexName(name):
 		return (*dumper).index
@@ -191,6 +191,10 @@ func dumperOf(fsys vfs.FS, path string) func(d *dumper, path string) error {
 		return (*dumper).note
 	case name == log.EpochsName:
 		return (*dumper).epochs
+	case name == log.CompactionName:
+		return (*dumper).compaction
+	case name == log.AsideName:
+		return (*dumper).aside
 	case name == replication.ProducersName:
 		return (*dumper).producers
 	case name == metadata.SnapshotName:

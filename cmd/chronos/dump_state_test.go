@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/journal"
+	"github.com/chronosdb/chronosdb/log/vfs"
+)
+
+// oneBatch is a stored batch of one record.
+func oneBatch(t *testing.T, value string) batch.Batch {
+	t.Helper()
+	builder := batch.NewBuilder(batch.BuilderOptions{}.NoProducer())
+	if err := builder.Append(batch.RecordFields{Value: []byte(value)}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := builder.Build(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// keepAside writes what a journal has of a log to a file, as a start does that cannot read the log.
+func keepAside(t *testing.T, b batch.Batch, path string) {
+	t.Helper()
+	o := journal.Options{FS: vfs.OS(), Dir: filepath.Join(t.TempDir(), "journal"), FileBytes: 1 << 20}
+	j, err := journal.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Recovered(); err != nil {
+		t.Fatal(err)
+	}
+	entry := journal.Entry{Kind: journal.Inline, Log: "topics/a-0", End: 1, Payload: [][]byte{b}}
+	if _, err := j.Commit([]journal.Entry{entry}); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = journal.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Keep("topics/a-0", path); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDumpOfWhatALogMayHold prints a compaction's state and an unfinished swap, and what was put
+// aside of the journal, sound and damaged.
+func TestDumpOfWhatALogMayHold(t *testing.T) {
+	dir := t.TempDir()
+	text := "chronosdb compaction 1\ngaps-below 12\nclean-to 34\n"
+	text += fmt.Sprintf("crc32c %08x\n", crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)))
+	swap := fmt.Sprintf("%020d-%020d.swap", 0, 5)
+	for name, data := range map[string]string{
+		"compaction": text, swap: string(oneBatch(t, "in a swap")),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keepAside(t, oneBatch(t, "put aside"), filepath.Join(dir, "unreplayed"))
+	want := map[string]string{
+		"compaction": "gaps_below=12 clean_to=34", swap: `value="in a swap"`, "unreplayed": `value="put aside"`,
+	}
+	code, all, stderr := run(t, command(t, "log", "dump", "--records", dir))
+	if code != 0 {
+		t.Errorf("dump of the folder: exit %d\n%s%s", code, all, stderr)
+	}
+	for name, piece := range want {
+		path := filepath.Join(dir, name)
+		if code, stdout, stderr := run(t, command(t, "log", "dump", "--records", path)); code != 0 ||
+			!strings.Contains(stdout, piece) || !strings.Contains(all, piece) {
+			t.Errorf("dump of %s: exit %d, want %s in\n%s%s", name, code, piece, stdout, stderr)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-3] ^= 1
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, stdout, _ := run(t, command(t, "log", "dump", path)); code != exitFailed ||
+			!strings.Contains(stdout, "file="+path) || !strings.Contains(stdout, "what=") {
+			t.Errorf("dump of damaged %s: exit %d\n%s", name, code, stdout)
+		}
+	}
+}
