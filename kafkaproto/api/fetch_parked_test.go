@@ -193,3 +193,54 @@ func TestFetchKeepsNoLargeBufferForLittle(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchSessionGoesOnElsewhere: whoever is parked when its session goes on with another request
+// is refused; whoever is parked when it ends is answered. Neither changes what the session knows.
+func TestFetchSessionGoesOnElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		epoch      int32 // of the other request
+		want       int16
+		then       int32 // epoch of the session's next request
+		thenCode   int16
+		thenTopics int
+	}{
+		{"goes on", 2, kerr.InvalidFetchSessionEpoch.Code, 3, 0, 1},
+		{"ends", -1, 0, 2, kerr.FetchSessionIDNotFound.Code, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			id := b.topic("t", 1)
+			opening := fetchAt(13, id, 0)
+			opening.SessionID, opening.SessionEpoch = 0, 0
+			session := b.do(opening).(*kmsg.FetchResponse).SessionID
+			incremental := func(epoch, wait int32) *kmsg.FetchRequest {
+				r := fetchAt(13, id)
+				r.Topics = nil
+				r.SessionID, r.SessionEpoch, r.MinBytes, r.MaxWaitMillis = session, epoch, 1, wait
+				return r
+			}
+			answer, err := b.start(incremental(1, 10_000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := b.parked(answer)
+			synctest.Wait()
+			other := &bench{t: t, replicas: b.replicas, service: b.service, session: b.session}
+			other.waiter.Ctx, other.waiter.Clock, other.waiter.Memory = t.Context(), b.waiter.Clock, unbounded{}
+			other.waiter.Grow, other.waiter.Shrink = b.waiter.Grow, b.waiter.Shrink
+			if out := other.do(incremental(c.epoch, 0)).(*kmsg.FetchResponse); out.ErrorCode != 0 {
+				t.Errorf("%s: the other gets code %d", c.name, out.ErrorCode)
+			}
+			b.replicas.Of("t", 0).Put(records(t, 1, 10, batch.None))
+			out := answered(t, 13, <-done)
+			if out.ErrorCode != c.want || (len(out.Topics) != 0) != (c.want == 0) {
+				t.Errorf("%s: the parked one gets code %d and %d topics", c.name, out.ErrorCode, len(out.Topics))
+			}
+			again := other.do(incremental(c.then, 0)).(*kmsg.FetchResponse)
+			if again.ErrorCode != c.thenCode || len(again.Topics) != c.thenTopics {
+				t.Errorf("%s: then comes code %d with %d topics", c.name, again.ErrorCode, len(again.Topics))
+			}
+		})
+	}
+}
