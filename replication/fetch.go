@@ -149,6 +149,10 @@ type FoundOffset struct {
 	Epoch     batch.LeaderEpoch
 }
 
+// lookupsMax bounds how often a look-up begins again because a deletion took what it had found: far
+// more often than deletions can come in between.
+const lookupsMax = 128
+
 var nothingFound = FoundOffset{Offset: -1, Timestamp: -1, Epoch: -1}
 
 // OffsetForTime finds the first record at or after a time, or what a special timestamp names.
@@ -160,6 +164,18 @@ func (p *Partition) OffsetForTime(ts int64, readCommitted bool) (FoundOffset, er
 	if err := p.inService(); err != nil {
 		return nothingFound, err
 	}
+	for range lookupsMax {
+		start := p.LogStart()
+		found, err := p.lookUp(ts, bound)
+		if !errors.Is(err, log.ErrOffsetOutOfRange) || p.LogStart() == start {
+			return found, err
+		}
+	}
+	return p.lookUp(ts, bound)
+}
+
+// lookUp is OffsetForTime but for a deletion that comes in between: that is log.ErrOffsetOutOfRange.
+func (p *Partition) lookUp(ts int64, bound batch.Offset) (FoundOffset, error) {
 	switch ts {
 	case LatestTimestamp:
 		return FoundOffset{Offset: bound, Timestamp: -1, Epoch: p.epoch}, nil

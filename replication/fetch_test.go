@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,9 +14,9 @@ import (
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
-// TestFetchStateIsOfOneMoment: what an answer says of a partition holds together, whatever is
-// appended and deleted while it is made: log start <= last stable offset <= high watermark.
-func TestFetchStateIsOfOneMoment(t *testing.T) {
+// whileDeleting calls look as long as records are appended and deleted all the time.
+func whileDeleting(t *testing.T, look func(p *Partition) error) {
+	t.Helper()
 	m, err := Open(Options{DataDir: "/data", FS: vfs.NewCrash(1), FsyncMode: log.Periodic})
 	if err != nil {
 		t.Fatal(err)
@@ -27,9 +28,9 @@ func TestFetchStateIsOfOneMoment(t *testing.T) {
 	}
 	p, raw := n.part(), stamped(t, time.Now(), -1, -1, rec{value: "v"})
 	var stop atomic.Bool
-	var producers sync.WaitGroup
+	var others sync.WaitGroup
 	for range 2 {
-		producers.Go(func() {
+		others.Go(func() {
 			for !stop.Load() {
 				if _, err := p.Append(context.Background(), append(batch.Batch(nil), raw...), AppendOptions{}); err != nil {
 					t.Error(err)
@@ -38,7 +39,7 @@ func TestFetchStateIsOfOneMoment(t *testing.T) {
 			}
 		})
 	}
-	producers.Go(func() {
+	others.Go(func() {
 		for !stop.Load() {
 			if _, err := p.DeleteRecords(context.Background(), BeforeHighWatermark); err != nil {
 				t.Error(err)
@@ -47,17 +48,40 @@ func TestFetchStateIsOfOneMoment(t *testing.T) {
 		}
 	})
 	for p.HighWatermark() < 100_000 && !t.Failed() {
-		_, s, err := p.Read(nil, FetchRead{From: p.LogEnd(), CurrentEpoch: -1, LastFetchedEpoch: -1})
-		if errors.Is(err, log.ErrOffsetOutOfRange) {
-			err = nil // deleted meanwhile
-		}
-		if err != nil || s.LogStart > s.LastStable || s.LastStable > s.HighWatermark {
-			t.Errorf("%+v, %v", s, err)
+		if err := look(p); err != nil {
+			t.Error(err)
 		}
 	}
 	stop.Store(true)
-	producers.Wait()
+	others.Wait()
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestFetchStateIsOfOneMoment: what an answer says of a partition holds together, whatever is
+// appended and deleted while it is made: log start <= last stable offset <= high watermark.
+func TestFetchStateIsOfOneMoment(t *testing.T) {
+	whileDeleting(t, func(p *Partition) error {
+		_, s, err := p.Read(nil, FetchRead{From: p.LogEnd(), CurrentEpoch: -1, LastFetchedEpoch: -1})
+		if errors.Is(err, log.ErrOffsetOutOfRange) {
+			return nil // deleted meanwhile
+		}
+		if err == nil && (s.LogStart > s.LastStable || s.LastStable > s.HighWatermark) {
+			return fmt.Errorf("%+v", s)
+		}
+		return err
+	})
+}
+
+// TestOffsetsWhileRecordsAreDeleted: a deletion in the midst of a look-up is no error of it.
+func TestOffsetsWhileRecordsAreDeleted(t *testing.T) {
+	whileDeleting(t, func(p *Partition) error {
+		for _, ts := range []int64{EarliestTimestamp, MaxTimestamp, 0} {
+			if _, err := p.OffsetForTime(ts, false); err != nil {
+				return fmt.Errorf("timestamp %d: %w", ts, err)
+			}
+		}
+		return nil
+	})
 }
