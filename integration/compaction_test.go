@@ -146,8 +146,10 @@ func TestCommittedOffsetsAreCompacted(t *testing.T) {
 		}
 	}
 	commit(0, 7)
-	set := []kadm.AlterConfig{{Name: "internal.segment.bytes", Value: kadm.StringPtr("16384")},
-		{Name: "min.cleanable.dirty.ratio", Value: kadm.StringPtr("0.01")}}
+	set := []kadm.AlterConfig{
+		{Name: "internal.segment.bytes", Value: kadm.StringPtr("16384")},
+		{Name: "min.cleanable.dirty.ratio", Value: kadm.StringPtr("0.01")},
+	}
 	altered, err := admin.AlterTopicConfigs(testContext(t), set, "__consumer_offsets")
 	if err != nil || altered[0].Err != nil {
 		t.Fatal(err, altered)
