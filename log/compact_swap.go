@@ -3,9 +3,11 @@ package log
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
+	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
@@ -52,20 +54,30 @@ func (c *compactor) swap(w *cleanedSegment, g group) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	fs, name := l.o.FS, swapName{g.base, g.end}
-	if err := fs.Rename(w.seg.path, name.path(fs, l.dir)); err != nil {
+	// What needs a file handle comes first, so that the want of one only puts the swap off.
+	d, err := openSwapDir(l.o.FS, l.dir)
+	if err != nil {
+		return &cleanedError{err}
+	}
+	defer d.close()
+	name := swapName{g.base, g.end}
+	if err := d.fs.Rename(w.seg.path, name.path(d.fs, l.dir)); err != nil {
 		return &cleanedError{fmt.Errorf("name a cleaned segment: %w", err)}
 	}
 	// From here on an error is final: which of the two the next Open finds is not known.
-	if err := fs.SyncDir(l.dir); err != nil {
+	if err := d.sync(); err != nil {
 		return l.fail(err)
 	}
+	var originals []string
 	for _, s := range g.segments {
 		if err := s.retire(); err != nil {
 			return l.fail(err)
 		}
+		for _, path := range []string{s.index.path, s.times.path, s.path} {
+			originals = append(originals, d.fs.PathBase(path))
+		}
 	}
-	if err := finishSwap(fs, l.dir, name); err != nil {
+	if err := d.finish(name, originals); err != nil {
 		return l.fail(err)
 	}
 	l.install(w, g)
@@ -96,37 +108,62 @@ func (s *segment) retire() error {
 	return nil
 }
 
-// finishSwap removes the originals of a swap file whose name is durable, and gives it theirs. It
-// can be interrupted anywhere and done again.
-func finishSwap(fs vfs.FS, dir string, name swapName) error {
-	names, err := fs.List(dir)
+// swapDir is a log's folder, open for a swap: nothing more needs to be opened.
+type swapDir struct {
+	fs   vfs.FS
+	path string
+	file io.Closer
+	// fsync makes the names in the folder durable.
+	fsync func() error
+}
+
+func openSwapDir(fs vfs.FS, dir string) (*swapDir, error) {
+	f, err := fs.OpenDir(dir)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("open %s for a swap: %w", dir, err)
 	}
-	first := newSegment(fs, dir, name.base)
-	for _, file := range names {
-		path := fs.PathJoin(dir, file)
+	return &swapDir{fs: fs, path: dir, file: f, fsync: f.Sync}, nil
+}
+
+func (d *swapDir) close() { _ = d.file.Close() } // nothing was written through it
+
+func (d *swapDir) sync() error {
+	if mutant.On(mutant.NoDirSync) {
+		return nil
+	}
+	if err := d.fsync(); err != nil {
+		return fmt.Errorf("sync directory %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// finish removes the originals of a swap file whose name is durable, which are among those files,
+// and gives it theirs. It can be interrupted anywhere and done again.
+func (d *swapDir) finish(name swapName, files []string) error {
+	first := newSegment(d.fs, d.path, name.base)
+	for _, file := range files {
+		path := d.fs.PathJoin(d.path, file)
 		if !name.replaces(file) || path == first.path {
 			continue
 		}
-		if err := fs.Remove(path); err != nil && !isNotExist(err) {
+		if err := d.fs.Remove(path); err != nil && !isNotExist(err) {
 			return err
 		}
 	}
 	// An index that a crash has lost is made anew when it is needed.
 	for _, t := range []*table{first.index, first.times} {
-		if err := fs.Rename(t.path+cleanedSuffix, t.path); err != nil && !isNotExist(err) {
+		if err := d.fs.Rename(t.path+cleanedSuffix, t.path); err != nil && !isNotExist(err) {
 			return err
 		}
 	}
 	// Without this sync a crash could keep the last rename and bring the other originals back.
-	if err := fs.SyncDir(dir); err != nil {
+	if err := d.sync(); err != nil {
 		return err
 	}
-	if err := fs.Rename(name.path(fs, dir), first.path); err != nil {
+	if err := d.fs.Rename(name.path(d.fs, d.path), first.path); err != nil {
 		return err
 	}
-	return fs.SyncDir(dir)
+	return d.sync()
 }
 
 // replaces says whether a file belongs to an original of the swap.
@@ -175,16 +212,10 @@ func (r *recovery) finishSwaps() error {
 		return err
 	}
 	for _, file := range names {
-		name, ok := parseSwapName(file)
-		if !ok {
-			continue
-		}
-		// The name may be in memory only, if the process died before it was synced.
-		if err := fs.SyncDir(dir); err != nil {
-			return err
-		}
-		if err := finishSwap(fs, dir, name); err != nil {
-			return fmt.Errorf("finish the swap of %s: %w", file, err)
+		if name, ok := parseSwapName(file); ok {
+			if err := finishSwap(fs, dir, name, names); err != nil {
+				return fmt.Errorf("finish the swap of %s: %w", file, err)
+			}
 		}
 	}
 	for _, file := range names {
@@ -196,4 +227,18 @@ func (r *recovery) finishSwaps() error {
 		}
 	}
 	return nil
+}
+
+// finishSwap ends one swap in a folder with those files.
+func finishSwap(fs vfs.FS, dir string, name swapName, files []string) error {
+	d, err := openSwapDir(fs, dir)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	// The name may be in memory only, if the process died before it was synced.
+	if err := d.sync(); err != nil {
+		return err
+	}
+	return d.finish(name, files)
 }

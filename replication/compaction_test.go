@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -276,6 +279,49 @@ func TestCompactedDeliveriesStayDelivered(t *testing.T) {
 		}
 		if got := n.Metrics().Pending; got != 1 {
 			t.Fatalf("index wiped %v: %d records are pending", wipe, got)
+		}
+	}
+}
+
+// TestCompactionWithoutFileHandles lacks what it must open, at one file after the other. It is put
+// off each time, and the partition is served.
+func TestCompactionWithoutFileHandles(t *testing.T) {
+	for nth := 1; ; nth++ {
+		n := startNode(t)
+		n.compacted()
+		n.fill(10)
+		if err := n.Manager.Close(); err != nil {
+			t.Fatal(err)
+		}
+		disk := vfs.NewFaulty(n.fs)
+		var err error
+		n.Manager, err = Open(Options{
+			DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
+			OnFailure: func(err error) { t.Errorf("without a handle for open %d: %v", nth, err) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		missed := false
+		disk.Add(vfs.Fault{
+			Op: vfs.OpOpen, Nth: nth, Times: 1, Err: unix.EMFILE, Before: func(string) { missed = true },
+		})
+		n.CompactAll()
+		disk.Clear()
+		n.CompactAll()
+		if got := n.Metrics().Compaction.RemovedRecords; got == 0 {
+			t.Errorf("open %d: nothing was removed later", nth)
+		}
+		n.fill(1)
+		if got := n.short(); !strings.HasSuffix(got, "0/0 0/1 0/2") {
+			t.Errorf("open %d: consumers see %q", nth, got)
+		}
+		if err := n.Manager.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if t.Failed() || !missed {
+			t.Logf("%d opens", nth)
+			return
 		}
 	}
 }
