@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
 )
@@ -15,14 +14,7 @@ import (
 // TestDumpOfTheCommitJournal prints a journal with both kinds of entries, then a damaged one.
 func TestDumpOfTheCommitJournal(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
-	builder := batch.NewBuilder(batch.BuilderOptions{}.NoProducer())
-	if err := builder.Append(batch.RecordFields{Value: []byte("inline value")}); err != nil {
-		t.Fatal(err)
-	}
-	b, err := builder.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := oneBatch(t, "inline value")
 	j, err := journal.Open(journal.Options{FS: vfs.OS(), Dir: dir, FileBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
 )
 
 // Of lines with the same text in one second the first logSampleFirst are printed, then every
@@ -36,7 +37,4 @@ func newLogger(level, format string) (*zap.Logger, error) {
 }
 
 // isTerminal tells a person's screen from a file or a pipe.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
