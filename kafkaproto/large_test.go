@@ -75,3 +75,13 @@ func TestIdleBuffersAreBounded(t *testing.T) {
 		t.Errorf("another size leaves %d idle bytes", p.large.bytes)
 	}
 }
+
+// TestPoisonReachesEveryByte, whatever the size of the buffer.
+func TestPoisonReachesEveryByte(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 3, 1000, 4 << 10} {
+		b := make([]byte, n)
+		if poison(b); bytes.Count(b, []byte{0xDB}) != n {
+			t.Errorf("%d of %d bytes are poisoned", bytes.Count(b, []byte{0xDB}), n)
+		}
+	}
+}

@@ -174,7 +174,7 @@ func (p *Partition) OffsetForTime(ts int64, readCommitted bool) (FoundOffset, er
 	return p.lookUp(ts, bound)
 }
 
-// lookUp is OffsetForTime but for a deletion that comes in between: that is log.ErrOffsetOutOfRange.
+// lookUp is OffsetForTime once: what a deletion takes in between is log.ErrOffsetOutOfRange.
 func (p *Partition) lookUp(ts int64, bound batch.Offset) (FoundOffset, error) {
 	switch ts {
 	case LatestTimestamp:
