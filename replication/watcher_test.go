@@ -1,9 +1,17 @@
 package replication
 
 import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // woken reports whether a watcher has been woken since the last look.
@@ -95,5 +103,71 @@ func TestWatchOfAPartitionThatHasGone(t *testing.T) {
 	p.Watch(w, p.HighWatermark())
 	if !woken(w) {
 		t.Error("not woken: a fetch would wait for a partition that has gone")
+	}
+}
+
+// TestWatcherMissesNothing has fetches look, register and wait while appends become visible: each
+// must be woken by the bytes that it is short of, however the two interleave.
+func TestWatcherMissesNothing(t *testing.T) {
+	for _, mode := range []log.Mode{log.Batch, log.Periodic} {
+		m, err := Open(Options{DataDir: "/data", FS: vfs.NewCrash(1), FsyncMode: mode})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := &node{t: t, Manager: m}
+		n.topic, err = m.CreateTopic(TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, raw := n.part(), stamped(t, time.Now(), -1, -1, rec{value: "v"})
+		const rounds, perRound = 4000, 3
+		var seen [4]atomic.Int64 // the high watermark that each fetch has seen
+		var fetches sync.WaitGroup
+		for i := range seen {
+			fetches.Go(func() {
+				for round := 1; round <= rounds && waitFor(t, p, batch.Offset(perRound*round), len(raw)); round++ {
+					seen[i].Store(int64(perRound * round))
+				}
+			})
+		}
+		for round := range rounds {
+			for range perRound {
+				if _, err := p.Append(context.Background(), slices.Clone(raw), AppendOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range seen {
+				for seen[i].Load() < int64(perRound*(round+1)) && !t.Failed() {
+					runtime.Gosched()
+				}
+			}
+		}
+		fetches.Wait()
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// waitFor waits as a fetch that wants all up to an offset, in batches of one record and so many
+// bytes.
+func waitFor(t *testing.T, p *Partition, until batch.Offset, bytes int) bool {
+	w := NewWatcher()
+	defer p.Unwatch(w)
+	late := time.NewTimer(20 * time.Second)
+	defer late.Stop()
+	for {
+		hw := p.HighWatermark()
+		if hw >= until {
+			return true
+		}
+		w.Need(int64(until-hw) * int64(bytes))
+		p.Watch(w, hw)
+		select {
+		case <-w.C():
+		case <-late.C:
+			t.Errorf("not woken: the high watermark is %d, at the last look it was %d", p.HighWatermark(), hw)
+			return false
+		}
 	}
 }
