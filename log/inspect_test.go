@@ -391,3 +391,33 @@ func TestInspectOfNoiseReadsItOnce(t *testing.T) {
 		t.Errorf("%d reads of %d MiB; %d are enough", reads, size>>20, most)
 	}
 }
+
+// TestVerifyAwaitsALogThatIsBeingMade: a folder without a note is damage, unless who makes the log
+// writes the note in a moment.
+func TestVerifyAwaitsALogThatIsBeingMade(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		fs := vfs.NewCrash(1)
+		if err := fs.MkdirAll(testDir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var found []Finding
+		_, err := Verify(testDir, VerifyOptions{
+			FS: fs, OnFinding: func(f Finding) { found = append(found, f) },
+			Await: func() {
+				if !made {
+					return
+				}
+				l, err := Open(testDir, Options{FS: fs})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+			},
+		})
+		if err != nil || (len(found) > 0) == made {
+			t.Errorf("the log was made meanwhile: %v; found %v, %v", made, found, err)
+		}
+	}
+}

@@ -22,6 +22,9 @@ type VerifyOptions struct {
 	OnBatch func(b BatchAt) error
 	// OnBytes is called with the bytes of segments that were read since the last call.
 	OnBytes func(n int64)
+	// Await is called when there is no note: a server that is making the log is about to write it.
+	// It is looked for once more when Await returns.
+	Await func()
 }
 
 // VerifySummary is what Verify has read.
@@ -109,6 +112,10 @@ func (v *verification) run() error {
 func (v *verification) readNote() error {
 	path := v.path(noteName)
 	p, err := v.o.FS.ReadFile(path)
+	if isNotExist(err) && v.o.Await != nil {
+		v.o.Await()
+		p, err = v.o.FS.ReadFile(path)
+	}
 	if isNotExist(err) {
 		v.report(GradeDamage, path, 0, errors.New("the note is missing: it is not known what was"+
 			" flushed, and a start reads the whole log"))

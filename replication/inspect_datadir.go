@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
+	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 // JournalName is the folder of the commit journal in a data directory.
@@ -23,11 +26,15 @@ const JournalName = "journal"
 // VerifyParallelMax bounds how many folders a Verify reads at once.
 const VerifyParallelMax = 16
 
+// makingMax is how long a server takes at most from a log's folder to its first note: a few fsyncs.
+const makingMax = time.Second
+
 // VerifyOptions say which data directory Verify reads, and who hears of it. The functions are
 // called by one goroutine at a time.
 type VerifyOptions struct {
 	FS      vfs.FS
 	DataDir string
+	Clock   clock.Clock // Clock waits for a server that uses the directory. Default: clock.Real.
 	// Parallel is how many folders are read at once, up to VerifyParallelMax; default 1.
 	Parallel int
 	// OnTotal is called first, with how many bytes of segments there are.
@@ -52,6 +59,9 @@ type VerifiedFolder struct {
 // and needs no lock; what a server writes meanwhile is not taken for damage.
 func Verify(ctx context.Context, o VerifyOptions) ([]VerifiedFolder, error) {
 	o.Parallel = min(max(o.Parallel, 1), VerifyParallelMax)
+	if o.Clock == nil {
+		o.Clock = clock.Real()
+	}
 	v := &dirVerification{o: o}
 	if err := log.InspectFormat(o.FS, o.DataDir); err != nil {
 		return nil, err
@@ -114,20 +124,24 @@ func (v *dirVerification) run(ctx context.Context, job verifyJob) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	damage := 0
-	sums, err := job.read(ctx, job.dir, func(f log.Finding) {
-		if f.Grade != log.GradeRemark {
-			damage++
-		}
-		v.report(f)
-	})
+	var found []log.Finding
+	sums, err := job.read(ctx, job.dir, func(f log.Finding) { found = append(found, f) })
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
 		// The rest is still worth reading.
-		damage++
-		v.report(log.Finding{Grade: log.GradeDamage, File: job.dir, Err: err})
+		found = append(found, log.Finding{Grade: log.GradeDamage, File: job.dir, Err: err})
+	}
+	if len(found) > 0 && v.isDeleted(job.dir) {
+		return nil
+	}
+	damage := 0
+	for _, f := range found {
+		if f.Grade != log.GradeRemark {
+			damage++
+		}
+		v.report(f)
 	}
 	v.out.Lock()
 	defer v.out.Unlock()
@@ -175,31 +189,55 @@ func (v *dirVerification) plan() ([]verifyJob, error) {
 // topics returns the folders of partitions that are there, sorted, and the topic and partition to
 // which each belongs. A folder that the metadata names and that is not there is reported.
 func (v *dirVerification) topics(meta string) (names []string, known map[string]string, err error) {
+	// The metadata first: a server makes the folders of a topic before it names them there.
+	known, err = v.namedFolders()
+	if err != nil {
+		v.report(log.Finding{Grade: log.GradeDamage, File: meta, Err: err})
+	}
 	dir := v.o.FS.PathJoin(v.o.DataDir, topicsDir)
 	names, err = v.o.FS.List(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
 	slices.Sort(names)
-	known = map[string]string{}
-	image, err := metadata.Inspect(v.o.FS, meta)
-	if err != nil {
-		v.report(log.Finding{Grade: log.GradeDamage, File: meta, Err: err})
-		return names, known, nil
-	}
-	for _, t := range image.Topics() {
-		for i := range t.Partitions {
-			folder := fmt.Sprintf("%s-%d", t.ID, i)
-			known[folder] = fmt.Sprintf("%s-%d", t.Name, i)
-			if !slices.Contains(names, folder) {
-				v.report(log.Finding{
-					Grade: log.GradeDamage, File: v.o.FS.PathJoin(dir, folder),
-					Err: fmt.Errorf("the folder of partition %s-%d is missing", t.Name, i),
-				})
-			}
+	for _, folder := range slices.Sorted(maps.Keys(known)) {
+		path := v.o.FS.PathJoin(dir, folder)
+		if !slices.Contains(names, folder) && !v.isDeleted(path) {
+			v.report(log.Finding{
+				Grade: log.GradeDamage, File: path,
+				Err: fmt.Errorf("the folder of partition %s is missing", known[folder]),
+			})
 		}
 	}
 	return names, known, nil
+}
+
+// namedFolders returns the topic and partition of each folder that the metadata names now.
+func (v *dirVerification) namedFolders() (map[string]string, error) {
+	known := map[string]string{}
+	image, err := metadata.Inspect(v.o.FS, v.o.FS.PathJoin(v.o.DataDir, metadataDir))
+	if err != nil {
+		return known, err
+	}
+	for _, t := range image.Topics() {
+		for i := range t.Partitions {
+			known[fmt.Sprintf("%s-%d", t.ID, i)] = fmt.Sprintf("%s-%d", t.Name, i)
+		}
+	}
+	return known, nil
+}
+
+// isDeleted says whether a partition's folder is gone because a server has deleted its topic
+// meanwhile.
+func (v *dirVerification) isDeleted(dir string) bool {
+	if v.o.FS.PathBase(v.o.FS.PathDir(dir)) != topicsDir {
+		return false
+	}
+	if _, err := v.o.FS.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	known, err := v.namedFolders()
+	return err == nil && known[v.o.FS.PathBase(dir)] == ""
 }
 
 // totalBytes is how many bytes of segments the jobs will read. What cannot be looked at counts
@@ -252,7 +290,21 @@ func (v *dirVerification) partition(
 	return VerifyPartition(dir, PartitionVerifyOptions{
 		FS: v.o.FS, OnFinding: onFinding, OnBytes: v.read,
 		OnBatch: func(log.BatchAt) error { return ctx.Err() },
+		Await:   func() { v.awaitServer(ctx) },
 	})
+}
+
+// awaitServer gives a server that uses the directory the time to finish what it is making.
+func (v *dirVerification) awaitServer(ctx context.Context) {
+	if vfs.HolderOf(v.o.FS, v.o.DataDir).Pid == 0 {
+		return
+	}
+	t := v.o.Clock.NewTimer(makingMax)
+	defer t.Stop()
+	select {
+	case <-t.C():
+	case <-ctx.Done():
+	}
 }
 
 func (v *dirVerification) index(

@@ -25,6 +25,8 @@ type PartitionVerifyOptions struct {
 	OnBatch func(b log.BatchAt) error
 	// OnBytes is called with the bytes of segments that were read since the last call.
 	OnBytes func(n int64)
+	// Await is that of log.VerifyOptions.
+	Await func()
 }
 
 // VerifyPartition reads all files of a partition's folder and checks each against the others: both
@@ -48,7 +50,7 @@ func VerifyPartition(dir string, o PartitionVerifyOptions) (sums []log.VerifySum
 	}
 	for kind, folder := range folders {
 		sum, err := log.Verify(folder, log.VerifyOptions{
-			FS: o.FS, OnFinding: o.OnFinding, OnBytes: o.OnBytes,
+			FS: o.FS, OnFinding: o.OnFinding, OnBytes: o.OnBytes, Await: o.Await,
 			OnBatch: func(b log.BatchAt) error { return v.batch(logKind(kind), b) },
 		})
 		if err != nil {

@@ -171,6 +171,54 @@ func TestVerifyComparesTheJournalWithTheSegments(t *testing.T) {
 	}
 }
 
+// TestVerifyMissesTheMetadata: without it nothing says which folders there should be.
+func TestVerifyMissesTheMetadata(t *testing.T) {
+	v := newVerified(t)
+	if err := v.fs.RemoveAll("/data/metadata"); err != nil {
+		t.Fatal(err)
+	}
+	if found, _ := v.verify(1); !slices.ContainsFunc(found, func(f log.Finding) bool {
+		return f.Grade == log.GradeDamage && strings.HasPrefix(f.File, "/data/metadata")
+	}) {
+		t.Errorf("found %v", found)
+	}
+}
+
+// TestVerifyBesideChanges makes or deletes a topic whenever a Verify reads the metadata or lists the
+// folders: whatever it sees first, no folder is missing.
+func TestVerifyBesideChanges(t *testing.T) {
+	for _, op := range []vfs.Fault{{Op: vfs.OpOpen, Glob: "*.log"}, {Op: vfs.OpList, Glob: "topics"}} {
+		n := startNode(t)
+		topic, err := n.CreateTopic(TopicSpec{Name: "u", Partitions: 1, ReplicationFactor: -1}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := 0
+		op.Before = func(path string) {
+			if changes == 2 || op.Op == vfs.OpOpen && !strings.Contains(path, "metadata") {
+				return
+			}
+			changes = 2
+			_, err := n.CreateTopic(TopicSpec{Name: "v", Partitions: 1, ReplicationFactor: -1}, false)
+			if err == nil {
+				err = n.DeleteTopic(topic.ID)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		var found []log.Finding
+		_, err = Verify(context.Background(), VerifyOptions{
+			FS: vfs.NewFaulty(n.fs, op), DataDir: "/data",
+			OnFinding: func(f log.Finding) { found = append(found, f) },
+		})
+		damaged := slices.ContainsFunc(found, func(f log.Finding) bool { return f.Grade == log.GradeDamage })
+		if err != nil || changes == 0 || damaged {
+			t.Errorf("%v: %d changes, found %v, %v", op.Op, changes, found, err)
+		}
+	}
+}
+
 // TestVerifyComparesFilesWithEachOther removes whole folders: each file that is left is sound.
 func TestVerifyComparesFilesWithEachOther(t *testing.T) {
 	v := newVerified(t)
