@@ -59,6 +59,9 @@ type Committer struct {
 
 	commit sync.Mutex // one commit at a time
 	notify sync.Mutex // held while onFlushed or OnFailure runs, so that none follows a failure
+	// draining is held while the flushing of many logs is: two who each hold some of them and want the
+	// others' would wait for ever. Locked after Log.committing and before Log.flushing.
+	draining sync.Mutex
 	stats  committerCounters
 
 	mu struct { // short: never held during a flush or a callback

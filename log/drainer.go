@@ -148,29 +148,38 @@ func (l *Log) isSettled() bool {
 // durable in one go. It is false if one could not be drained: then nothing is given back. A write
 // error is final for the committer.
 func (c *Committer) drainLogs(logs []*Log, upTo journal.Sequence) bool {
-	var failed atomic.Bool
+	drained := true
 	for some := range slices.Chunk(logs, drainTogetherMax) {
-		drains := make([]*logDrain, len(some))
-		c.each(len(some), commitParallelMax, func(i int) {
-			var err error
-			drains[i], err = some[i].drainFor(upTo)
-			if c.drainFailed(some[i], err) {
-				failed.Store(true)
-			}
-		})
-		c.each(len(some), syncParallelMax, func(i int) {
-			d := drains[i]
-			if d == nil {
-				return
-			}
-			if c.drainFailed(d.log, d.finish()) {
-				failed.Store(true)
-				return
-			}
-			c.stats.drains.Add(1)
-			c.stats.drainedBytes.Add(max(d.before-d.log.undrained.Load(), 0))
-		})
+		drained = c.drainTogether(some, upTo) && drained
 	}
+	return drained
+}
+
+// drainTogether is drainLogs for as many logs as are written before the first is synced.
+func (c *Committer) drainTogether(logs []*Log, upTo journal.Sequence) bool {
+	c.draining.Lock()
+	defer c.draining.Unlock()
+	var failed atomic.Bool
+	drains := make([]*logDrain, len(logs))
+	c.each(len(logs), commitParallelMax, func(i int) {
+		var err error
+		drains[i], err = logs[i].drainFor(upTo)
+		if c.drainFailed(logs[i], err) {
+			failed.Store(true)
+		}
+	})
+	c.each(len(logs), syncParallelMax, func(i int) {
+		d := drains[i]
+		if d == nil {
+			return
+		}
+		if c.drainFailed(d.log, d.finish()) {
+			failed.Store(true)
+			return
+		}
+		c.stats.drains.Add(1)
+		c.stats.drainedBytes.Add(max(d.before-d.log.undrained.Load(), 0))
+	})
 	return !failed.Load()
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/journal"
@@ -150,5 +151,41 @@ func followLog(t *testing.T, l *Log) {
 			}
 			r.Close()
 		}
+	}
+}
+
+// TestTwoDrainsDoNotWaitForEachOther: the drainer and a commit that finds the journal full drain the
+// same logs, each of them many at once.
+func TestTwoDrainsDoNotWaitForEachOther(t *testing.T) {
+	n := startNode(t, vfs.NewCrash(1), 24, 1<<20)
+	n.c.o.Manual = false // many at a time
+	var back []*Log
+	for i := range n.logs {
+		back = append(back, n.logs[len(n.logs)-1-i])
+	}
+	over := make(chan struct{})
+	go func() { // ends with the drains
+		defer close(over)
+		for range 100 {
+			for i := range n.logs {
+				if err := n.append(i, 100); err != nil {
+					t.Error(err)
+				}
+			}
+			var both sync.WaitGroup
+			for _, logs := range [][]*Log{n.logs, back} {
+				both.Go(func() {
+					if !n.c.drainLogs(logs, 0) {
+						t.Error("a drain failed")
+					}
+				})
+			}
+			both.Wait()
+		}
+	}()
+	select {
+	case <-over:
+	case <-time.After(time.Minute):
+		t.Fatal("the drains stand still")
 	}
 }
