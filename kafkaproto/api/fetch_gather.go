@@ -173,7 +173,7 @@ func (g *gathering) read(
 	}
 	before := len(g.e.dst)
 	state, err = g.readReal(p, r)
-	g.w.keep(reserved, int64(len(g.e.dst)-before))
+	g.w.settle(reserved, int64(len(g.e.dst)-before))
 	// What has come since was not asked for: the watcher tells of it.
 	p.full = p.full && highWatermark > p.read.From
 	return state, err
@@ -185,7 +185,7 @@ func (g *gathering) read(
 func (g *gathering) room(r *replication.FetchRead, expected int) reservation {
 	want := int64(r.MaxBytes)
 	if r.MinOne {
-		want = max(want, 1)
+		want = max(want, FetchPieceBytes) // A batch comes whatever the limit.
 	}
 	if want == 0 {
 		return reservation{}

@@ -425,3 +425,34 @@ func TestFetchWithoutMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchOfOneBatchIsCharged: a first batch comes whatever the limits, and is charged all the same,
+// of what all share or as a piece.
+func TestFetchOfOneBatchIsCharged(t *testing.T) {
+	b := newBench(t)
+	id := b.topic("t", 1)
+	for _, c := range []struct {
+		have scarce
+		size int
+	}{
+		{scarce{4 << 20, 0}, 100 << 10},
+		{scarce{4 << 20, 0}, 2 << 20},
+		{scarce{300 << 10, 0}, 100 << 10},
+		{scarce{0, 1 << 20}, 100 << 10},
+	} {
+		from := int64(b.replicas.Of("t", 0).HighWatermark())
+		b.replicas.Of("t", 0).Put(records(t, 1, c.size, batch.None))
+		have := c.have
+		b.waiter.Memory = &have
+		r := fetchAt(13, id, from)
+		r.Topics[0].Partitions[0].PartitionMaxBytes = 1
+		got := int64(len(b.fetched(r)[0].RecordBatches))
+		held := c.have.left + c.have.pieces - have.left - have.pieces
+		if got < int64(c.size) || held != got {
+			t.Errorf("%+v: %d bytes are held for %d", c.have, held, got)
+		}
+		if b.waiter.ReleaseReserved(); have != c.have {
+			t.Errorf("%+v are left of %+v", have, c.have)
+		}
+	}
+}

@@ -97,8 +97,16 @@ func (w *Waiter) reservePiece(n int64) (reservation, error) {
 	return reservation{pieces: n}, nil
 }
 
-// keep gives back what was reserved above n bytes of r. A first batch may be larger than what was
-// reserved for it, which is too late to refuse.
+// settle makes of a reservation one of n bytes. A first batch may be larger than what was reserved
+// for it, which is too late to refuse; it is counted if there is memory.
+func (w *Waiter) settle(r reservation, n int64) {
+	w.keep(r, n)
+	if over := n - r.shared - r.pieces; over > 0 {
+		w.tryReserve(over)
+	}
+}
+
+// keep gives back what was reserved above n bytes of r.
 func (w *Waiter) keep(r reservation, n int64) {
 	if back := r.shared - n; r.shared > 0 && back > 0 {
 		w.Memory.Release(back)
