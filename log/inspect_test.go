@@ -395,10 +395,15 @@ func TestInspectOfNoiseReadsItOnce(t *testing.T) {
 // TestVerifyAwaitsALogThatIsBeingMade: a folder without a note is damage, unless who makes the log
 // writes the note in a moment.
 func TestVerifyAwaitsALogThatIsBeingMade(t *testing.T) {
-	for _, made := range []bool{false, true} {
+	for i, made := range []bool{false, true, true} {
 		fs := vfs.NewCrash(1)
 		if err := fs.MkdirAll(testDir, 0o755); err != nil {
 			t.Fatal(err)
+		}
+		if i == 2 { // the file is there, and nothing in it
+			if _, err := fs.OpenLog(fs.PathJoin(testDir, NoteName)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		var found []Finding
 		_, err := Verify(testDir, VerifyOptions{

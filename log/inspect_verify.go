@@ -22,8 +22,8 @@ type VerifyOptions struct {
 	OnBatch func(b BatchAt) error
 	// OnBytes is called with the bytes of segments that were read since the last call.
 	OnBytes func(n int64)
-	// Await is called when there is no note: a server that is making the log is about to write it.
-	// It is looked for once more when Await returns.
+	// Await is called when there is no note, or nothing in it: a server that is making the log is
+	// about to write it. It is read once more when Await returns.
 	Await func()
 }
 
@@ -112,9 +112,11 @@ func (v *verification) run() error {
 func (v *verification) readNote() error {
 	path := v.path(noteName)
 	p, err := v.o.FS.ReadFile(path)
-	if isNotExist(err) && v.o.Await != nil {
+	slots, state, found := readSlots(p)
+	if !found && v.o.Await != nil {
 		v.o.Await()
 		p, err = v.o.FS.ReadFile(path)
+		slots, state, found = readSlots(p)
 	}
 	if isNotExist(err) {
 		v.report(GradeDamage, path, 0, errors.New("the note is missing: it is not known what was"+
@@ -124,7 +126,6 @@ func (v *verification) readNote() error {
 	if err != nil {
 		return err
 	}
-	slots, state, found := readSlots(p)
 	for _, slot := range slots {
 		if slot.Err != nil {
 			v.report(GradeDerived, path, slot.Position, slot.Err)
