@@ -181,7 +181,6 @@ func (s swapName) replaces(file string) bool {
 func (l *Log) install(w *cleanedSegment, g group) {
 	s := newSegment(l.o.FS, l.dir, g.base)
 	s.gapsBelow = g.end
-	s.open.file = w.file
 	s.size.Store(w.pos)
 	s.end.Store(int64(g.end))
 	s.maxTime.Store(w.seg.maxTime.Load())
@@ -195,6 +194,7 @@ func (l *Log) install(w *cleanedSegment, g group) {
 	for _, old := range g.segments {
 		old.release()
 	}
+	w.seg.release() // The handle under which it was written: nobody may ever read the segment.
 }
 
 // awaitSwap waits until a swap that is under way is over. It is for who has met errReplaced.

@@ -448,3 +448,53 @@ func TestAllBytesArePaidFor(t *testing.T) {
 	}
 	mustClose(t, l)
 }
+
+// TestCompactionLeavesNoHandles: a pass reads every old segment, whether it changes anything or not,
+// and a log may have thousands. One that a reader uses meanwhile stays open.
+func TestCompactionLeavesNoHandles(t *testing.T) {
+	l, _, _, o := swapLog(t, 8)
+	mustClose(t, l)
+	l = mustOpen(t, o)
+	open := func() (n int) {
+		list := l.set.Load().list
+		for _, s := range list[:len(list)-1] {
+			s.open.Lock()
+			if s.open.file != nil {
+				n++
+			}
+			s.open.Unlock()
+		}
+		return n
+	}
+	for pass := range 3 {
+		if pass > 0 { // keys and segments of their own: those before have nothing to lose
+			l.SetTopicLimits(1, 0)
+			for i := range 20 {
+				if _, _, err := l.Append(keyed(t, fmt.Sprint(pass, "-", i), "v", UnixMs(3000+i)), 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(l.Roll(), l.Checkpoint()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if pass == 2 {
+			s, err := l.pin(l.Start())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.file(); err != nil {
+				t.Fatal(err)
+			}
+			defer s.release()
+		}
+		res, err := compactAll(l)
+		if err != nil || res.To == res.From {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		if got := open(); got > pass/2 {
+			t.Errorf("pass %d leaves %d of %d segments open", pass, got, l.Segments())
+		}
+	}
+	mustClose(t, l)
+}

@@ -120,6 +120,18 @@ func (s *segment) release() {
 	}
 }
 
+// closeUnused closes the file of a durable, sealed segment if nobody but the log and the caller
+// holds a reference: everybody else takes one before the file, and opens it again.
+func (s *segment) closeUnused() {
+	s.open.Lock()
+	defer s.open.Unlock()
+	if s.open.file == nil || s.refs.Load() > 2 || Offset(s.end.Load()) == noOffset {
+		return
+	}
+	_ = s.open.file.Close() // as in release
+	s.open.file = nil
+}
+
 // file returns the open log file. The caller holds a reference.
 func (s *segment) file() (vfs.LogFile, error) {
 	s.open.Lock()
