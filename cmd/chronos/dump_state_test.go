@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -96,5 +97,31 @@ func TestDumpOfWhatALogMayHold(t *testing.T) {
 			!strings.Contains(stdout, "file="+path) || !strings.Contains(stdout, "what=") {
 			t.Errorf("dump of damaged %s: exit %d\n%s", name, code, stdout)
 		}
+	}
+}
+
+// TestDumpBesideADeletion: a server may delete a folder that was just seen, and the rest is printed.
+func TestDumpBesideADeletion(t *testing.T) {
+	topics := filepath.Join(t.TempDir(), "topics")
+	for _, name := range []string{"a-0", "b-0"} {
+		if err := os.MkdirAll(filepath.Join(topics, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		note := filepath.Join(topics, name, "leader-epochs")
+		if err := os.WriteFile(note, []byte("chronosdb leader-epochs 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	d := &dumper{
+		fs: vfs.NewFaulty(vfs.OS(), vfs.Fault{Op: vfs.OpList, Glob: "a-0", Before: func(path string) {
+			if err := os.RemoveAll(path); err != nil {
+				t.Error(err)
+			}
+		}}),
+		out: &dumpWriter{out: &out}, shown: map[string]bool{},
+	}
+	if err := d.folder(topics); err != nil || !strings.Contains(out.String(), "b-0") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -146,7 +146,7 @@ func (d *dumper) folder(dir string) error {
 		default:
 			continue
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // as above
 			return err
 		}
 		known++
