@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/replication"
 )
 
 // dumped is a data directory with plain, waiting and delivered records, and a server that uses it.
@@ -147,6 +153,19 @@ func TestVerifyAfterAKill(t *testing.T) {
 	code, stdout, stderr := run(t, command(t, "log", "verify", "--data-dir", dir))
 	if code != 0 || !strings.Contains(stdout, "damage=0 derived=0") || stderr != "" {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestVerifyIsInterrupted: who stops it is not told that all is well.
+func TestVerifyIsInterrupted(t *testing.T) {
+	dir, r := dumped(t)
+	r.stop(t, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	v := &verifier{out: &dumpWriter{out: io.Discard}}
+	err := v.run(ctx, replication.VerifyOptions{FS: vfs.OS(), DataDir: dir})
+	if !errors.Is(err, errInterrupted) {
+		t.Errorf("got %v", err)
 	}
 }
 

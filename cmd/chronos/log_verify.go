@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -31,6 +32,9 @@ What is wrong is printed with file and byte, and the exit code is 1. Nothing is 
   remark   nothing is lost, such as a tail that a crash tore before it was acknowledged
   derived  a damaged file that the server makes anew from others
   damage   bytes that were once synced are not what they were`
+
+// errInterrupted is how a verify ends that a signal has stopped.
+var errInterrupted = errors.New("interrupted: not everything was read")
 
 func newLogVerify() *cobra.Command {
 	output := outputFormat("text")
@@ -79,6 +83,9 @@ func (v *verifier) run(ctx context.Context, o replication.VerifyOptions) error {
 	began := clock.Real().Now()
 	folders, err := replication.Verify(ctx, o)
 	v.clear()
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	}
 	if err != nil {
 		return err
 	}
