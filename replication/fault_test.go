@@ -145,3 +145,41 @@ func TestWantOfHandlesPasses(t *testing.T) {
 		t.Fatalf("the data directory was given up: %v", *failures)
 	}
 }
+
+// TestReadWithoutFileHandles reads segments that are not open while no file can be opened: the
+// client is told to come again, and the partition stays in service.
+func TestReadWithoutFileHandles(t *testing.T) {
+	n, disk, failures := startFaulty(t)
+	set := map[string]*string{metadata.ConfigInternalSegmentBytes: new("16384")}
+	if err := n.SetConfigs(n.topic.ID, set); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int32(6) {
+		n.append(n.batch(5, i, rec{value: string(make([]byte, 10_000))}))
+		n.idle()
+	}
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(Options{
+		DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
+		OnFailure: func(err error) { *failures = append(*failures, err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Manager = m
+	part := n.part()
+	disk.Add(vfs.Fault{Op: vfs.OpOpen, Err: unix.EMFILE})
+	read := FetchRead{MaxBytes: 1 << 20, MinOne: true, CurrentEpoch: -1, LastFetchedEpoch: -1}
+	if _, _, err := part.Read(nil, read); !errors.Is(err, ErrStorage) {
+		t.Errorf("too many open files gave %v, want ErrStorage", err)
+	}
+	disk.Clear()
+	if _, _, err := part.Read(nil, read); err != nil {
+		t.Errorf("with handles again: %v", err)
+	}
+	if len(*failures) != 0 {
+		t.Errorf("the data directory was given up: %v", *failures)
+	}
+}

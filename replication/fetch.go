@@ -95,8 +95,11 @@ func (p *Partition) inService() error {
 }
 
 // readError takes a partition offline in which a read found damage, or which the disk refuses to
-// read: a batch that cannot be read is never skipped.
+// read: a batch that cannot be read is never skipped. A want of file handles passes.
 func (p *Partition) readError(err error) error {
+	if passes(err) {
+		return fmt.Errorf("%w: partition %s: %w", ErrStorage, p.Name(), err)
+	}
 	if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrUnreadable) {
 		p.goOffline(err)
 		return &OfflineError{Partition: p.Name(), Err: err}
