@@ -62,7 +62,7 @@ type Committer struct {
 	// draining is held while the flushing of many logs is: two who each hold some of them and want the
 	// others' would wait for ever. Locked after Log.committing and before Log.flushing.
 	draining sync.Mutex
-	stats  committerCounters
+	stats    committerCounters
 
 	mu struct { // short: never held during a flush or a callback
 		sync.Mutex
