@@ -154,7 +154,7 @@ func TestReadWithoutFileHandles(t *testing.T) {
 	if err := n.SetConfigs(n.topic.ID, set); err != nil {
 		t.Fatal(err)
 	}
-	for i := range int32(6) {
+	for i := range batch.Sequence(6) {
 		n.append(n.batch(5, i, rec{value: string(make([]byte, 10_000))}))
 		n.idle()
 	}
