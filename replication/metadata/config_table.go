@@ -298,7 +298,8 @@ var segmentConfigs = []ConfigDef{
 		Doc: "How long records are kept at least, in milliseconds; a scheduled record's time " +
 			"begins with its delivery; -1 keeps for ever.",
 		Synonyms: []BrokerSynonym{
-			{Name: "log.retention.ms"}, {Name: "log.retention.minutes", Type: ConfigInt},
+			{Name: "log.retention.ms"},
+			{Name: "log.retention.minutes", Type: ConfigInt},
 			{Name: "log.retention.hours", Default: "168", Type: ConfigInt},
 		},
 		check: atLeast(-1),
