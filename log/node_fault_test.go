@@ -225,8 +225,6 @@ func TestReserveBoundsMemory(t *testing.T) {
 	b.o.UndrainedBytesMax = 4 * chunkBytesMin
 	fs := vfs.NewCrash(1)
 	l := mustOpen(t, Options{FS: fs, Buffers: b})
-	l.mu.Lock()
-	l.mu.Unlock()
 	for range 4 {
 		mustAppendBytes(t, l, chunkBytesMin-100)
 	}

@@ -1,7 +1,6 @@
 package log
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -124,7 +123,7 @@ type note struct {
 	state  noteState // as last written
 	synced noteState // as last synced
 	turns  [2]int    // which of the two slots comes next: for checkpoints, for flushes
-	rotten bool      // it was found with something in it, and with no slot intact
+	rotten bool      // it was found with bytes in it, and with no slot intact
 }
 
 // loadNote opens the note and returns its state. found is false when no slot is intact.
@@ -136,7 +135,8 @@ func loadNote(fs vfs.FS, dir string) (n *note, found bool, err error) {
 	}
 	n = &note{file: f}
 	p := make([]byte, noteFileBytes)
-	if _, err := f.ReadAt(p, 0); err != nil && !errors.Is(err, io.EOF) {
+	had, err := f.ReadAt(p, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, false, errors.Join(fmt.Errorf("read note %s: %w", path, refused(err)), f.Close())
 	}
 	var seqs [noteSlots]uint64 // 0: not intact
@@ -158,7 +158,7 @@ func loadNote(fs vfs.FS, dir string) (n *note, found bool, err error) {
 		}
 	}
 	n.synced = n.state
-	n.rotten = !found && len(bytes.Trim(p, "\x00")) > 0
+	n.rotten = !found && had > 0
 	return n, found, nil
 }
 

@@ -3,7 +3,12 @@ package log
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
@@ -104,7 +109,18 @@ func TestARottenNoteLosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The power fails before the partition is opened.
-		mustHave(t, disk.Crash(0, nil), want)
+		after := disk.Crash(0, nil)
+		core, seen := observer.New(zap.ErrorLevel)
+		l, err := Open(asideDir, Options{FS: after.CrashClone(1, nil), Logger: zap.New(core)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, l)
+		said := fmt.Sprint(seen.All())
+		if !strings.Contains(said, "damaged") || strings.Contains(said, "missing") {
+			t.Errorf("filled with %#x, it was said: %s", with, said)
+		}
+		mustHave(t, after, want)
 	}
 }
 
