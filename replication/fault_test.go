@@ -183,3 +183,18 @@ func TestReadWithoutFileHandles(t *testing.T) {
 		t.Errorf("the data directory was given up: %v", *failures)
 	}
 }
+
+// TestAWriteErrorOfADeletionIsFinal: the disk refuses what the log of a deleted topic writes when it is
+// closed. That ends the process at once, and not when the commit journal is full because of it.
+func TestAWriteErrorOfADeletionIsFinal(t *testing.T) {
+	n, disk, failures := startFaulty(t)
+	n.append(n.batch(5, 0, rec{value: "in the journal only"}))
+	if err := n.CommitOnce(); err != nil {
+		t.Fatal(err)
+	}
+	disk.Add(vfs.Fault{Op: vfs.OpWrite, Glob: n.partitionDir(n.topic.ID, 0) + "/*.log", Err: vfs.ErrIO})
+	_ = n.DeleteTopic(n.topic.ID) // the topic is gone for clients either way
+	if len(*failures) != 1 || !errors.Is((*failures)[0], vfs.ErrIO) {
+		t.Fatalf("the process was told %v", *failures)
+	}
+}

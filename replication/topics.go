@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
 )
@@ -212,6 +213,11 @@ func (m *Manager) DeleteTopic(id metadata.TopicID) error {
 		}
 		if err := s.partition.close(); err != nil {
 			m.o.Logger.Warn("close partition of a deleted topic", zap.Error(err))
+			if errors.Is(err, log.ErrFailed) {
+				// A write error like any other. Also, nobody would drain the log any more, and the commit
+				// journal would wait for it.
+				m.fail(err)
+			}
 		}
 	}
 	return m.purgeDeleted()
