@@ -391,13 +391,18 @@ func (p *Partition) AppendLocal(b batch.Batch) (*Ack, error) {
 }
 
 // appendError sorts a log's write error: a full disk passes, a partition that is being closed is
-// no fault at all, and anything else ends the process.
+// no fault at all, bytes of the log that cannot be read take the partition offline, and anything
+// else ends the process.
 func (p *Partition) appendError(err error) error {
 	switch {
 	case p.closed.Load():
 		return fmt.Errorf("%w: %s: %w", ErrClosed, p.Name(), err)
 	case passes(err):
 		return fmt.Errorf("%w: partition %s: %w", ErrStorage, p.Name(), err)
+	case !errors.Is(err, log.ErrFailed) &&
+		(errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrUnreadable)):
+		// A segment's last block is read before it is carried on; nothing was written.
+		return p.readError(err)
 	}
 	p.deps.failed(err)
 	return fmt.Errorf("append to partition %s: %w", p.Name(), err)

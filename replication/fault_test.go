@@ -198,3 +198,48 @@ func TestAWriteErrorOfADeletionIsFinal(t *testing.T) {
 		t.Fatalf("the process was told %v", *failures)
 	}
 }
+
+// TestAnAppendThatCannotReadTakesOnePartitionOffline: the first append after a start carries on the last
+// block of the segment. A disk that refuses to read it takes that partition out of service and not the
+// node, which would end at each start anew.
+func TestAnAppendThatCannotReadTakesOnePartitionOffline(t *testing.T) {
+	n, disk, failures := startFaulty(t)
+	other, err := n.CreateTopic(TopicSpec{Name: "other", Partitions: 1, ReplicationFactor: -1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.append(n.batch(5, 0, rec{value: "kept"}))
+	n.idle()
+	if err := n.Manager.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.Manager, err = Open(Options{
+		DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
+		OnFailure: func(err error) { *failures = append(*failures, err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk.Add(vfs.Fault{Op: vfs.OpRead, Glob: n.partitionDir(n.topic.ID, 0) + "/*.log", Err: vfs.ErrIO})
+	if _, err := n.try(n.batch(5, 1, rec{value: "refused"}), nil); !errors.Is(err, ErrOffline) {
+		t.Fatalf("the append gave %v, want an offline partition", err)
+	}
+	if _, err := n.Partition(n.topic.ID, 0); !errors.Is(err, ErrOffline) {
+		t.Fatalf("the partition is still in service: %v", err)
+	}
+	p, err := n.Partition(other.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack, err := p.Append(t.Context(), n.batch(-1, -1, rec{value: "other"}), AppendOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.idle()
+	n.wantAck(ack, 0)
+	if len(*failures) != 0 {
+		t.Fatalf("the process was told to end: %v", *failures)
+	}
+	n.powerCut()
+	n.wantValues("kept")
+}
