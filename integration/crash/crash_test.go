@@ -23,13 +23,13 @@ const (
 	pointShare = 0.2
 )
 
-// defaultSeeds is as many histories as take about a minute on two idle processors. The race detector
+// defaultSeeds is as many histories as take half a minute on two idle processors. The race detector
 // makes them ten times slower.
 func defaultSeeds() int {
 	if invariant.Enabled {
 		return 100
 	}
-	return 400
+	return 1000
 }
 
 // history runs one random history.
