@@ -243,3 +243,44 @@ func TestAnAppendThatCannotReadTakesOnePartitionOffline(t *testing.T) {
 	n.powerCut()
 	n.wantValues("kept")
 }
+
+// TestDeliveryWithoutFileHandles: a record falls due while the staging log's segment cannot be
+// opened. It waits, and so do the checkpoints that read staged batches; the partition is served.
+func TestDeliveryWithoutFileHandles(t *testing.T) {
+	for _, files := range []string{"*.log", "*.index", "*"} {
+		n, disk, failures := startFaulty(t)
+		set := map[string]*string{metadata.ConfigInternalSegmentBytes: new("16384")}
+		if err := n.SetConfigs(n.topic.ID, set); err != nil {
+			t.Fatal(err)
+		}
+		for i := range batch.Sequence(6) {
+			n.append(n.batch(5, i, rec{value: strings.Repeat(string(rune('a'+i)), 10_000), delay: at(60_000)}))
+			n.idle()
+		}
+		if err := n.Manager.Close(); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(Options{
+			DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
+			OnFailure: func(err error) { *failures = append(*failures, err) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Manager = m
+		n.clock.Advance(time.Minute)
+		disk.Add(vfs.Fault{Op: vfs.OpOpen, Glob: files, Err: unix.EMFILE})
+		n.idle()
+		n.clock.Advance(10 * time.Second)
+		n.idle()
+		if _, err := n.Partition(n.topic.ID, 0); err != nil || len(*failures) != 0 {
+			t.Fatalf("without handles for %s: %v, %v", files, err, *failures)
+		}
+		disk.Clear()
+		n.clock.Advance(10 * time.Second)
+		n.idle()
+		if got := len(n.values()); got != 6 {
+			t.Errorf("with handles again, after none for %s: %d records were delivered, want 6", files, got)
+		}
+	}
+}

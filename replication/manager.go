@@ -317,6 +317,9 @@ func (m *Manager) takeOffline(p *Partition) {
 	var reason *OfflineError
 	errors.As(p.mu.closed, &reason)
 	p.mu.Unlock()
+	if reason == nil {
+		return // It was closed before.
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, slots := range m.mu.slots {

@@ -105,8 +105,8 @@ func (m *Manager) Metrics() Metrics {
 // topicParts collects the partitions by topic, the oldest topic first, counts them in s, and adds
 // what is gone to s and to the others.
 func (m *Manager) topicParts(s *Metrics) (all []topicParts, others TopicMetrics) {
-	image := m.Image()
 	m.mu.RLock()
+	image := m.Image() // under the lock, as a deletion changes both
 	gone := &m.mu.tally
 	for id, slots := range m.mu.slots {
 		t := topicParts{topic: image.TopicByID(id)}

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -251,7 +252,7 @@ func (p *Partition) announce(kind logKind, reached []waiting) {
 		s.schedule.Advance(p.scheduleMark(staging, s.log), p.scheduleMark(visible, p.log))
 	}
 	if kind == visible {
-		p.watchers.advance(p.HighWatermark())
+		p.watchers.advance(p.HighWatermark)
 	}
 }
 
@@ -338,10 +339,10 @@ func (p *Partition) close() error {
 	defer p.compacting.Unlock()
 	p.work.Lock()
 	defer p.work.Unlock()
-	var first error
+	var all []error // each counts: a full disk at the checkpoint does not hide a failed log
 	keep := func(what string, err error) {
-		if err != nil && first == nil {
-			first = fmt.Errorf("close %s of partition %s: %w", what, p.Name(), err)
+		if err != nil {
+			all = append(all, fmt.Errorf("close %s of partition %s: %w", what, p.Name(), err))
 		}
 	}
 	s := p.stage.Load()
@@ -360,7 +361,7 @@ func (p *Partition) close() error {
 		keep("staging log", s.log.Close())
 	}
 	p.fail(ErrClosed)
-	return first
+	return errors.Join(all...)
 }
 
 // logger names the partition in every line.

@@ -196,8 +196,9 @@ func (m *Manager) DeleteTopic(id metadata.TopicID) error {
 	if _, err := m.propose(metadata.Command{DeleteTopic: &metadata.DeleteTopic{ID: id}}); err != nil {
 		return err
 	}
-	m.image.Store(m.store.Image())
 	m.mu.Lock()
+	// Together, so that no scrape in between misses what the topic has counted.
+	m.image.Store(m.store.Image())
 	slots := m.mu.slots[id]
 	delete(m.mu.slots, id)
 	for _, s := range slots {

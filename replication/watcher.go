@@ -68,11 +68,13 @@ func (p *Partition) Unwatch(w *Watcher) {
 }
 
 // advance tells the watchers whose offset the high watermark has passed of the bytes that it has
-// passed, and wakes those that have enough.
-func (s *watchers) advance(hw batch.Offset) {
+// passed, and wakes those that have enough. The bytes are taken before the high watermark is read,
+// which moves before they are counted: so another advance's bytes are never taken with an older one.
+func (s *watchers) advance(highWatermark func() batch.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	passed := s.passed.Swap(0)
+	hw := highWatermark()
 	for w, above := range s.mu.above {
 		if hw > above && w.need.Add(-passed) <= 0 {
 			w.wake()

@@ -31,7 +31,7 @@ func TestWatcherCountsBytes(t *testing.T) {
 	advance := func(p *Partition, hw batch.Offset, bytes int64) {
 		p.hw[visible].Store(int64(hw))
 		p.watchers.passed.Add(bytes)
-		p.watchers.advance(hw)
+		p.watchers.advance(func() batch.Offset { return hw })
 	}
 	one, many := NewWatcher(), NewWatcher()
 	one.Need(1)
@@ -131,11 +131,15 @@ func TestWatcherMissesNothing(t *testing.T) {
 			})
 		}
 		for round := range rounds {
+			var producers sync.WaitGroup // at once, so that their advances overtake each other
 			for range perRound {
-				if _, err := p.Append(context.Background(), slices.Clone(raw), AppendOptions{}); err != nil {
-					t.Fatal(err)
-				}
+				producers.Go(func() {
+					if _, err := p.Append(context.Background(), slices.Clone(raw), AppendOptions{}); err != nil {
+						t.Error(err)
+					}
+				})
 			}
+			producers.Wait()
 			for i := range seen {
 				for seen[i].Load() < int64(perRound*(round+1)) && !t.Failed() {
 					runtime.Gosched()
@@ -169,5 +173,28 @@ func waitFor(t *testing.T, p *Partition, until batch.Offset, bytes int) bool {
 			t.Errorf("not woken: the high watermark is %d, at the last look it was %d", p.HighWatermark(), hw)
 			return false
 		}
+	}
+}
+
+// TestWatcherKeepsTheBytesOfALaterAdvance: while one advance is under way, another moves the high
+// watermark and counts its bytes. They are left for it.
+func TestWatcherKeepsTheBytesOfALaterAdvance(t *testing.T) {
+	var p Partition
+	w := NewWatcher()
+	w.Need(1)
+	move := func(hw batch.Offset) {
+		p.hw[visible].Store(int64(hw))
+		p.watchers.passed.Add(100)
+	}
+	move(10)
+	p.Watch(w, 10)
+	p.watchers.advance(func() batch.Offset {
+		old := p.HighWatermark()
+		move(20)
+		return old
+	})
+	p.watchers.advance(p.HighWatermark)
+	if !woken(w) {
+		t.Error("the watcher sleeps, 10 offsets behind the high watermark")
 	}
 }

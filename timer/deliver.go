@@ -8,6 +8,7 @@ import (
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // deliver appends one batch of what is due to the partition log. worked is false when nothing is
@@ -24,6 +25,11 @@ func (s *Schedule) deliver() (worked bool, err error) {
 	}
 	stamp := max(now, s.LastDeliveryMs())
 	due, err = s.buildDelivery(due, stamp)
+	if passes(err) {
+		t.run.drop()
+		s.retryLater(now, err)
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -96,13 +102,17 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 	return due, nil
 }
 
-// retryLater waits for space: the records stay ready.
+// passes reports whether an error of a read may go away by itself: a want of file handles, which
+// has done nothing. A log that has failed does not come back.
+func passes(err error) bool { return vfs.IsShortage(err) && !errors.Is(err, log.ErrFailed) }
+
+// retryLater waits for space or file handles: the records stay ready, or in the staging log.
 func (s *Schedule) retryLater(now UnixMs, err error) {
 	t := &s.turn
 	t.backoff = min(max(2*t.backoff, retryFirstMs), retryMaxMs)
 	t.retryAt = now + t.backoff
 	s.stats.retries.Add(1)
-	s.logger.Warn("no space for a delivery; it stays armed",
+	s.logger.Warn("no space or no file handle for a delivery; it stays armed",
 		zap.Int64("retryInMs", int64(t.backoff)), zap.Error(err))
 }
 
@@ -111,7 +121,7 @@ func (s *Schedule) retryLater(now UnixMs, err error) {
 // dropped, so that the next start rebuilds it.
 func (s *Schedule) blame(e Entry, err error) error {
 	if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrFailed) ||
-		errors.Is(err, log.ErrClosed) {
+		errors.Is(err, log.ErrClosed) || passes(err) {
 		return err
 	}
 	found := false

@@ -158,7 +158,8 @@ type Schedule struct {
 		change  Change   // scratch
 
 		rewinding bool   // the clock stepped back: reset near once no flight is left
-		retryAt   UnixMs // no delivery before it: the disk was full
+		stalled   bool   // staged batches could not be read for want of a file handle
+		retryAt   UnixMs // no delivery before it: the disk was full, or no file could be opened
 		backoff   UnixMs // the last wait for space in ms; 0 when the last delivery succeeded
 		wakeAt    UnixMs // when the runner must look again; never: not before Advance
 	}

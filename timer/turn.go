@@ -111,6 +111,7 @@ func (s *Schedule) takeStaged(c *Change) error {
 	// What is due or in flight cannot leave memory: when it fills it, as it may while the disk is
 	// full, the rest waits in the staging log.
 	if t.applied.Staging >= bound || t.near.isFull() {
+		t.stalled = false
 		return nil
 	}
 	taken := 0
@@ -125,6 +126,10 @@ func (s *Schedule) takeStaged(c *Change) error {
 		t.applied.Staging = b.LastOffset() + 1
 		return nil
 	})
+	if t.stalled = passes(err); t.stalled {
+		s.retryLater(t.near.now, err) // with the batches before it, all is whole
+		return nil
+	}
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
@@ -266,8 +271,11 @@ func (s *Schedule) nextWake(now UnixMs) UnixMs {
 		return never // the landing of the last flight wakes
 	}
 	wake := never
+	if s.turn.stalled {
+		wake = min(s.turn.retryAt, now+retryMaxMs)
+	}
 	if n.readyLen() > 0 && n.inFlight < n.max {
-		wake = max(n.ready[n.head].Due, min(s.turn.retryAt, now+retryMaxMs))
+		wake = min(wake, max(n.ready[n.head].Due, min(s.turn.retryAt, now+retryMaxMs)))
 	}
 	if next, ok := n.wheel.Next(); ok {
 		tick := UnixMs(s.o.TickMs)

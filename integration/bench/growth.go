@@ -142,10 +142,12 @@ func (b *bench) logGrowth(ctx context.Context, p pair) error {
 
 // growTo fills the log to a size and measures there.
 func (b *bench) growTo(ctx context.Context, l *growingLog, size int64) error {
-	more := max(0, int(size-l.written)/l.produce.size)
-	err := b.fill(ctx, l.chronos, l.topic, filling{records: more, size: l.produce.size})
-	if err != nil {
-		return err
+	// The runs before may have made it longer than that already.
+	if more := int(size-l.written) / l.produce.size; more > 0 {
+		err := b.fill(ctx, l.chronos, l.topic, filling{records: more, size: l.produce.size})
+		if err != nil {
+			return err
+		}
 	}
 	all, err := b.takeTurns(
 		contender{"drop", func() (sample, error) { return b.produceRun(ctx, l.drop, l.produce) }},

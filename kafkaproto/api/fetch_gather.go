@@ -193,13 +193,12 @@ func (g *gathering) room(r *replication.FetchRead, expected int) reservation {
 	piece := min(want, FetchPieceBytes)
 	got, ok := g.w.tryReserve(want)
 	for !ok && want/2 >= fetchAskBytesMin {
-		g.short = true
 		want /= 2
 		got, ok = g.w.tryReserve(want)
 	}
 	if !ok {
-		g.short = true
 		if g.bytes > 0 {
+			g.short = true
 			r.MaxBytes, r.MinOne = 0, false
 			return reservation{}
 		}
@@ -208,6 +207,7 @@ func (g *gathering) room(r *replication.FetchRead, expected int) reservation {
 			return reservation{}
 		}
 	}
+	g.short = g.short || int(want) < r.MaxBytes
 	r.MaxBytes = min(r.MaxBytes, int(want))
 	expected = int(min(want, int64(max(expected, fetchGrowBytes))))
 	g.e.dst = g.w.Grow(g.e.dst, expected+fetchPartitionBytes)
