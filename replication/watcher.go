@@ -69,7 +69,8 @@ func (p *Partition) Unwatch(w *Watcher) {
 
 // advance tells the watchers whose offset the high watermark has passed of the bytes that it has
 // passed, and wakes those that have enough. The bytes are taken before the high watermark is read,
-// which moves before they are counted: so another advance's bytes are never taken with an older one.
+// which moves before they are counted: so the bytes of another advance are never taken with an
+// older one.
 func (s *watchers) advance(highWatermark func() batch.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
