@@ -164,7 +164,8 @@ func (ix *PebbleIndex) open() error {
 func (ix *PebbleIndex) toItsEnd(f func() error) error {
 	err, returned := error(nil), false
 	ended := make(chan struct{})
-	go func() { // ends with f, or within it
+	// Stopped by f's end, or by Fatalf within it; toItsEnd waits for either.
+	go func() {
 		defer close(ended)
 		err = f()
 		returned = true
