@@ -137,42 +137,18 @@ func (ix *PebbleIndex) wipe() error {
 	return ix.fs.SyncDir(ix.dir)
 }
 
-// open opens the database.
+// open opens the database. Pebble reports some failures only to its logger and expects that call
+// not to return, so the opening goroutine may end without a result.
 func (ix *PebbleIndex) open() error {
 	var db *pebble.DB
 	ix.compactions = newIndexCompactions()
-	err := ix.toItsEnd(func() (err error) {
+	err := ix.guard(func() (err error) {
 		db, err = pebble.Open(ix.dir, ix.options())
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	if err := ix.failedErr(); err != nil { // a goroutine of Pebble has met damage meanwhile
-		return errors.Join(err, ix.toItsEnd(db.Close))
-	}
-	ix.db = db
-	ix.compactions.begin()
-	return nil
-}
-
-// toItsEnd runs f on a goroutine and returns its error when that has ended. Pebble reports some
-// failures only to its logger and expects that call not to return, so the goroutine may end without
-// a result: then it is the failure. What f has deferred is done by then, which gives back the lock;
-// a database that is made anew finds nobody at work in its folder. It is for calls that wait for no
-// job of Pebble's: none is started before open has returned.
-func (ix *PebbleIndex) toItsEnd(f func() error) error {
-	err, returned := error(nil), false
-	ended := make(chan struct{})
-	// Stopped by f's end, or by Fatalf within it; toItsEnd waits for either.
-	go func() {
-		defer close(ended)
-		err = f()
-		returned = true
-	}()
-	<-ended
-	if !returned {
-		return ix.failedErr()
+	if err == nil {
+		ix.db = db
+		ix.compactions.begin()
 	}
 	return err
 }
