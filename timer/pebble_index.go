@@ -142,15 +142,36 @@ func (ix *PebbleIndex) wipe() error {
 func (ix *PebbleIndex) open() error {
 	var db *pebble.DB
 	ix.compactions = newIndexCompactions()
+	ended := make(chan struct{})
 	err := ix.guard(func() (err error) {
+		defer close(ended)
 		db, err = pebble.Open(ix.dir, ix.options())
 		return err
 	})
+	if err != nil {
+		letEnd(ended)
+	}
 	if err == nil {
 		ix.db = db
 		ix.compactions.begin()
 	}
 	return err
+}
+
+// endTurnsMax bounds how often letEnd lets others run.
+const endTurnsMax = 10_000
+
+// letEnd lets an opening that has failed give its lock back, before the index is made anew in the
+// same folder. It does not wait for ever: an opening may be stuck behind a job that has been ended.
+func letEnd(ended <-chan struct{}) {
+	for range endTurnsMax {
+		select {
+		case <-ended:
+			return
+		default:
+			runtime.Gosched()
+		}
+	}
 }
 
 func (ix *PebbleIndex) options() *pebble.Options {
