@@ -40,8 +40,9 @@ func (l *Log) bufferLocked(s *segment, p []byte) error {
 	return nil
 }
 
-// chunkShare is which part of a log's undrained memory its next chunk may be: the newest chunk has
-// room that is not used yet, and memory that is not used makes every drain smaller.
+// chunkShare is which part of a log's undrained memory its next chunk is, unless the append needs
+// more: the newest chunk has room that is not used yet, and memory that is not used makes every
+// drain smaller.
 const chunkShare = 4
 
 // addChunkLocked begins a chunk at a position, with the bytes of the block that it begins within.
