@@ -64,7 +64,8 @@ func run(ctx context.Context, only string) (survivors int, err error) {
 	for _, fault := range faults {
 		rows := huntsFor(fault)
 		if len(rows) == 0 {
-			fmt.Fprintf(table, "%s\tno test is named in integration/mutants/table.go\t\t\tSURVIVES\n", fault)
+			fmt.Fprintf(table, "%s\tno test is named in integration/mutants/table.go\t\t\t%s\n",
+				fault, survives)
 			survivors++
 		}
 		for _, h := range rows {
@@ -128,21 +129,53 @@ func (r *runner) hunt(ctx context.Context, h hunt) (line string, noticed bool) {
 	plain.fault = ""
 	before, known := r.baseline[plain]
 	if !known {
-		before = r.test(ctx, plain)
+		var out []byte
+		before, out = r.test(ctx, plain)
 		r.baseline[plain] = before
+		if before != passed {
+			// It has found something that nobody asked it for, and its seed is in what it printed.
+			complain(plain, out)
+		}
 	}
-	after := r.test(ctx, h)
-	noticed = before == passed && after == failed
-	outcome := "SURVIVES"
-	if noticed {
-		outcome = "noticed"
+	after, out := r.test(ctx, h)
+	if after == unclear {
+		complain(h, out)
 	}
-	line = fmt.Sprintf("%s\t%s %s\t%s\t%s\t%s", h.fault, h.dir, h.test, before, after, outcome)
-	return line, noticed
+	o := outcomeOf(before, after)
+	line = fmt.Sprintf("%s\t%s %s\t%s\t%s\t%s", h.fault, h.dir, h.test, before, after, o)
+	return line, o == noticedFault
 }
 
-// test runs one test in its folder, where its testdata is.
-func (r *runner) test(ctx context.Context, h hunt) verdict {
+// complain prints all that a test has printed which came to no use.
+func complain(h hunt, out []byte) {
+	fmt.Fprintf(os.Stderr, "--- %s %s, fault %q\n%s\n", h.dir, h.test, h.fault, out)
+}
+
+// outcome is what the two runs of a test say of a fault.
+type outcome string
+
+const (
+	noticedFault outcome = "noticed"
+	survives     outcome = "SURVIVES"
+	failsWithout outcome = "FAILS WITHOUT IT" // so its failure with the fault says nothing
+	noBaseline   outcome = "DID NOT RUN"      // skipped, crashed or timed out without the fault
+)
+
+func outcomeOf(before, after verdict) outcome {
+	switch {
+	case before == failed:
+		return failsWithout
+	case before != passed:
+		return noBaseline
+	case after == failed:
+		return noticedFault
+	default:
+		return survives
+	}
+}
+
+// test runs one test in its folder, where its testdata is, and returns what it printed.
+func (r *runner) test(ctx context.Context, h hunt) (verdict, []byte) {
 	ctx, cancel := context.WithTimeout(ctx, testMax)
 	defer cancel()
 	names := strings.Split(h.test, "/")
@@ -157,7 +190,7 @@ func (r *runner) test(ctx context.Context, h hunt) verdict {
 	if r.verbose {
 		fmt.Printf("--- CHRONOS_MUTANT=%s %s %s\n%s\n", h.fault, h.dir, h.test, out)
 	}
-	return verdictOf(string(out), h.test)
+	return verdictOf(string(out), h.test), out
 }
 
 // verdictOf finds the line in which the testing package says how the named test ended.
