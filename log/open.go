@@ -112,7 +112,7 @@ type recovery struct {
 	// fresh says that there is neither note nor segment: the log is new, and entries of its name in
 	// the journal are those of one that is gone.
 	fresh bool
-	aside bool // whether there are entries that were put aside
+	aside bool // whether there is a file with what was put aside
 	// confirmed is up to where all that the journal's entries refer to was durable.
 	confirmed journal.Sequence
 

@@ -11,13 +11,15 @@ import (
 )
 
 // asideName is the file with what the commit journal had of a log that could not be replayed. While
-// it is there nothing newer is in the journal, because the log is not open.
+// it is there nothing newer is in the journal, because the log is not open. A log of which the
+// journal had nothing has no such file.
 const asideName = "unreplayed"
 
 func (l *Log) asidePath() string { return l.o.FS.PathJoin(l.dir, asideName) }
 
 // setAside copies what the journal has of the log into its folder, durably, because of a fault of
-// this log alone: the journal can be used again, and the next Open replays the copy.
+// this log alone: the journal can be used again, and the next Open replays the copy. A copy from an
+// earlier start stays as it is.
 func (r *recovery) setAside(cause error) error {
 	l := r.l
 	l.o.Logger.Error("the log cannot be read as it is; what the commit journal has of it is put aside"+
@@ -51,22 +53,46 @@ func refused(err error) error {
 }
 
 // replayEntries passes on what was put aside, and behind it what the journal has.
+//
+// What was confirmed when the newest entry was copied says whether that one was durable. The
+// journal may have been used again since: what it was told of other logs says nothing of the copy.
 func (r *recovery) replayEntries(fn func(s journal.Sequence, e journal.Entry) error) error {
 	l, from := r.l, r.note.journalFrom
-	aside, err := journal.ReplayKept(l.o.FS, l.asidePath(), from, fn)
-	var damage *journal.CorruptError
-	if errors.As(err, &damage) {
-		return &CorruptError{File: damage.File, Position: damage.Position, Err: damage.Err}
-	}
+	aside, err := r.replayAside(fn)
 	if err != nil {
 		return err
 	}
-	r.aside, r.confirmed = aside.Entries > 0, aside.Confirmed
+	r.aside, r.confirmed = aside.Found, aside.Confirmed
 	if l.o.Journal == nil || r.fresh {
 		return nil
 	}
-	r.confirmed = max(r.confirmed, l.o.Journal.Confirmed())
-	return l.o.Journal.Replay(l.o.Name, max(from, aside.Last+1), fn)
+	return l.o.Journal.Replay(l.o.Name, max(from, aside.Last+1),
+		func(s journal.Sequence, e journal.Entry) error {
+			r.confirmed = l.o.Journal.Confirmed()
+			return fn(s, e)
+		})
+}
+
+// replayAside passes on what was put aside. That the copy cannot be read is a fault of this log
+// alone, as it is of its other files.
+func (r *recovery) replayAside(fn func(s journal.Sequence, e journal.Entry) error) (
+	journal.Kept, error,
+) {
+	l, passed := r.l, error(nil) // the first error of fn
+	aside, err := journal.ReplayKept(l.o.FS, l.asidePath(), r.note.journalFrom,
+		func(s journal.Sequence, e journal.Entry) error {
+			passed = fn(s, e)
+			return passed
+		})
+	var damage *journal.CorruptError
+	switch {
+	case passed != nil:
+		return aside, err
+	case errors.As(err, &damage):
+		return aside, &CorruptError{File: damage.File, Position: damage.Position, Err: damage.Err}
+	default:
+		return aside, refused(err)
+	}
 }
 
 // dropAside removes what was put aside, once the segments have it and a durable note says so.

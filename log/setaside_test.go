@@ -2,8 +2,10 @@ package log
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -255,5 +257,136 @@ func TestWithoutNoteAndSegments(t *testing.T) {
 	}
 	if _, err := disk.Stat(asideDir + "/" + asideName); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestATornReferencePutAside: the newest entry of a log refers to a write that a crash has cut short,
+// nobody was told of it, and the log is put aside. The journal is used again, and confirmed, by another
+// log. That says nothing of the copy: the write is dropped, and the log opens.
+func TestATornReferencePutAside(t *testing.T) {
+	for _, confirmed := range []bool{false, true} {
+		n := startNode(t, vfs.NewCrash(1), 2, 1)
+		n.mustAppend(0, 100)
+		n.mustCommit()
+		whole := readAll(t, n.logs[0])
+		n.mustAppend(0, 2000)
+		n.mustCommit()
+		if confirmed { // then it was there, and has rotted
+			if err := n.c.Confirm(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk := n.disk.Crash(0, nil)
+		zeroFrom(t, disk, segmentPath(disk, "/data/p0", 0), int64(len(whole)))
+
+		j := smallJournal(t, disk, 1<<20, 4)
+		fs := vfs.NewFaulty(disk, vfs.Fault{Op: vfs.OpRead, Glob: "/data/p0/" + noteName, Err: vfs.ErrIO})
+		for _, name := range j.Logs() {
+			if err := Replay("/data/"+name, Options{FS: fs, Journal: j, Name: name}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Recovered(); err != nil {
+			t.Fatal(err)
+		}
+		b := testBuffers(t, 0)
+		other := journaledLog(t, disk, j, b, "p1", 1<<20)
+		c := NewCommitter(CommitterOptions{Manual: true, Journal: j, Buffers: b})
+		m := c.Join(other, func(Offset) {})
+		mustAppend(t, other, 1)
+		m.Dirty()
+		if _, err := c.CommitOnce(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Confirm(); err != nil {
+			t.Fatal(err)
+		}
+
+		disk = disk.Crash(0, nil)
+		j = smallJournal(t, disk, 1<<20, 4)
+		l, err := Open("/data/p0", Options{
+			FS: disk, Journal: j, Buffers: testBuffers(t, 0), Name: "p0", SegmentBytes: 1 << 20,
+		})
+		if confirmed {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("an acknowledged batch has rotted: %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, l); !bytes.Equal(got, whole) || l.End() != 1 {
+			t.Errorf("the log ends at %d with %d bytes, want 1 with %d", l.End(), len(got), len(whole))
+		}
+		mustClose(t, l)
+	}
+}
+
+// zeroFrom zeroes a file from a position on, durably, as a write leaves it that did not come.
+func zeroFrom(t *testing.T, fs vfs.FS, path string, pos int64) {
+	t.Helper()
+	f, err := fs.OpenLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := f.Size()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, size-pos), pos)
+	}
+	if err = errors.Join(err, f.SyncData(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWhatWasPutAsideCannotBeRead: a start has died behind the copy, and at the next one the disk
+// refuses to read it. The other log starts, this one is refused, and the copy stays.
+func TestWhatWasPutAsideCannotBeRead(t *testing.T) {
+	for _, op := range []vfs.Op{vfs.OpOpen, vfs.OpRead, vfs.OpStat} {
+		disk, want := killedNode(t)
+		fs := vfs.NewFaulty(disk, vfs.Fault{Op: vfs.OpRead, Glob: asideDir + "/" + noteName, Err: vfs.ErrIO})
+		j := smallJournal(t, disk, 64<<10, 4)
+		if err := Replay(asideDir, Options{FS: fs, Journal: j, Name: "topics/p0"}); err != nil {
+			t.Fatal(err)
+		}
+		fs = vfs.NewFaulty(disk, vfs.Fault{Op: op, Glob: asideDir + "/" + asideName, Times: 1, Err: vfs.ErrIO})
+		if err := startReplay(t, fs); err != nil || fs.Stats().Injected != 1 {
+			t.Fatalf("%v: %v after %d faults", op, err, fs.Stats().Injected)
+		}
+		fs.Add(vfs.Fault{Op: op, Glob: asideDir + "/" + asideName, Err: vfs.ErrIO})
+		if _, err := openAgain(fs); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%v: opened: %v", op, err)
+		}
+		mustHave(t, disk.Crash(0, nil), want)
+	}
+}
+
+// TestNothingPutAside: a log of which the journal has nothing leaves no file, and one that an earlier
+// version has left goes.
+func TestNothingPutAside(t *testing.T) {
+	disk, want := killedNode(t)
+	if err := startReplay(t, disk); err != nil {
+		t.Fatal(err)
+	}
+	fs := vfs.NewFaulty(disk, vfs.Fault{Op: vfs.OpRead, Glob: noteName, Err: vfs.ErrIO})
+	j := smallJournal(t, disk, 64<<10, 4)
+	if err := Replay(asideDir, Options{FS: fs, Journal: j, Name: "topics/p0"}); err != nil {
+		t.Fatal(err)
+	}
+	path := asideDir + "/" + asideName
+	if _, err := disk.Stat(path); !isNotExist(err) {
+		t.Fatalf("a copy of nothing: %v", err)
+	}
+	empty := make([]byte, 32)
+	binary.BigEndian.PutUint32(empty, 0x434a4b31)
+	binary.BigEndian.PutUint32(empty[4:], 1)
+	binary.BigEndian.PutUint64(empty[8:], 32)
+	binary.BigEndian.PutUint32(empty[28:], crc32.Checksum(empty[:28], castagnoli))
+	if err := disk.WriteFileAtomic(path, empty); err != nil {
+		t.Fatal(err)
+	}
+	mustHave(t, disk, want)
+	if _, err := disk.Stat(path); !isNotExist(err) {
+		t.Errorf("the empty copy is still there: %v", err)
 	}
 }

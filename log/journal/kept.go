@@ -22,9 +22,13 @@ const (
 )
 
 // Keep copies every entry of a log into a file, durably, so that the files of the journal can be
-// used again though the log could not be replayed. ReplayKept reads it. A file that is there is
-// replaced; it is there whole, or not at all.
+// used again though the log could not be replayed. ReplayKept reads it. The file is there whole, or
+// not at all; one that was there is replaced. Of a log without entries nothing is kept, and no file
+// is made or touched. It is called before Recovered.
 func (j *Journal) Keep(log, path string) error {
+	if !j.hasEntries(log) {
+		return nil
+	}
 	w := &keptWriter{fs: j.o.FS, path: path + keptTemporary, pos: keptHeaderBytes}
 	w.confirmed = j.Confirmed()
 	err := w.open()
@@ -38,6 +42,13 @@ func (j *Journal) Keep(log, path string) error {
 		return fmt.Errorf("keep the entries of log %q: %w", log, err)
 	}
 	return j.o.FS.SyncDir(j.o.FS.PathDir(path))
+}
+
+// hasEntries says whether Replay has anything of a log.
+func (j *Journal) hasEntries(log string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.mu.index[log]) > 0
 }
 
 // keptWriter is one Keep.
@@ -107,7 +118,8 @@ func keptHeader(size int64, entries uint32, confirmed Sequence) []byte {
 
 // Kept says what is in a file that Keep has written.
 type Kept struct {
-	Entries   int      // Entries is how many there are; 0 if there is no file.
+	Found     bool     // Found says that there is a file.
+	Entries   int      // Entries is how many there are.
 	Last      Sequence // Last is the sequence of the last one.
 	Confirmed Sequence // Confirmed is that of the journal then.
 }
@@ -169,7 +181,7 @@ func (f *file) loadKept() (k Kept, err error) {
 	if !whole || string(header) != string(keptHeader(f.size, entries, confirmed)) {
 		return k, f.corrupt(0, "the header is damaged, or the file was cut")
 	}
-	return Kept{Entries: int(entries), Confirmed: confirmed}, nil
+	return Kept{Found: true, Entries: int(entries), Confirmed: confirmed}, nil
 }
 
 // readKept reads an entry and what stands before it, into buf if it fits.
