@@ -9,6 +9,7 @@ import (
 
 	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 func smallJournal(t *testing.T, fs vfs.FS, fileBytes int64, files int) *journal.Journal {
@@ -338,6 +339,42 @@ func TestErrFullAfterARelease(t *testing.T) {
 	}
 	if err := c.commitAfterDrain(e); err != nil {
 		t.Errorf("a file is free, and the commit says %v", err)
+	}
+}
+
+// TestConfirmMeetsAFullJournal: when commits pause, the journal has no room for the confirmation. It
+// comes once a file was given back, though there is no other commit.
+func TestConfirmMeetsAFullJournal(t *testing.T) {
+	fs := vfs.NewCrash(1)
+	if err := makeDir(fs, "/data"); err != nil {
+		t.Fatal(err)
+	}
+	j := smallJournal(t, fs, 16<<10, 2)
+	if err := j.Recovered(); err != nil {
+		t.Fatal(err)
+	}
+	c := NewCommitter(CommitterOptions{
+		Manual: true, Journal: j, Buffers: testBuffers(t, 0), Clock: clock.NewManual(time.Unix(1000, 0)),
+	})
+	e := []journal.Entry{{Kind: journal.Inline, Log: "topics/x", End: 1, Payload: [][]byte{make([]byte, 3000)}}}
+	var err error
+	for err == nil {
+		_, err = j.Commit(e)
+	}
+	r := c.newRest()
+	defer r.stop()
+	for range 3 {
+		if c.confirmAtRest(r); !r.armed || j.Stats().Confirms > 0 {
+			t.Fatalf("full: armed %v, %d confirmations", r.armed, j.Stats().Confirms)
+		}
+	}
+	for c.drainForJournal() {
+	}
+	if c.confirmAtRest(r); r.armed || j.Stats().Confirms != 1 {
+		t.Errorf("with room: armed %v, %d confirmations", r.armed, j.Stats().Confirms)
+	}
+	if c.confirmAtRest(r); r.armed || j.Stats().Confirms != 1 {
+		t.Errorf("confirmed already: armed %v, %d confirmations", r.armed, j.Stats().Confirms)
 	}
 }
 

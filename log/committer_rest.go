@@ -54,33 +54,45 @@ func (c *Committer) confirmAtRest(r *rest) {
 		r.arm()
 		return
 	}
-	// An error has been told to OnFailure.
-	_ = c.Confirm()
+	// An error has been told to OnFailure. A journal that is full has asked for a file back: there is
+	// room the next time, or the time after it, though nobody commits anything any more.
+	if written, err := c.confirm(); err == nil && !written {
+		r.arm()
+	}
 }
 
 // Confirm lets the journal say that what was committed last was durable, as the next commit would:
 // else the rot of its last record could not be told from a write that a crash has cut short, and
 // with it went what was acknowledged. It is called when there is nothing to commit for a while, and
-// does nothing if it was called since the last commit.
+// does nothing if it was called since the last commit, nor when the journal is full.
 func (c *Committer) Confirm() error {
+	_, err := c.confirm()
+	return err
+}
+
+// confirm is Confirm. It is false if the journal had no room and it should be tried again.
+func (c *Committer) confirm() (bool, error) {
 	if c.o.Journal == nil {
-		return nil
+		return true, nil
 	}
 	c.commit.Lock()
 	defer c.commit.Unlock()
 	if err := c.failure(); err != nil {
-		return err
+		return false, err
 	}
 	err := c.o.Journal.Confirm()
-	if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrClosed) {
-		return nil // whoever makes room for the next commit makes it for what says the same
+	if errors.Is(err, journal.ErrFull) {
+		return false, nil
+	}
+	if errors.Is(err, journal.ErrClosed) {
+		return true, nil
 	}
 	if err != nil {
 		c.fail(fmt.Errorf("confirm the newest commit: %w: %w", ErrFailed, err))
 		for _, l := range c.logs() {
 			_ = l.fail(err) // no commit will come of what they would take
 		}
-		return c.failure()
+		return false, c.failure()
 	}
-	return nil
+	return true, nil
 }
