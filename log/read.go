@@ -32,8 +32,9 @@ func (l *Log) Read(dst []byte, r ReadRequest) ([]byte, error) {
 	return out, nil
 }
 
-// stable runs a read again if it failed while Truncate changed the bytes that it was reading, or
-// because a compaction replaced the segment.
+// stable runs a read again if Truncate changed the bytes that it was reading, or because a
+// compaction replaced the segment. What succeeded beside a truncation may be of two histories: a
+// read of many pieces, each of them whole, some from before and some of what was appended since.
 func (l *Log) stable(read func() error) error {
 	for range rereadsMax {
 		before := l.truncations.Load()
@@ -42,7 +43,7 @@ func (l *Log) stable(read func() error) error {
 			l.awaitSwap()
 			continue
 		}
-		if err == nil || (before%2 == 0 && l.truncations.Load() == before) {
+		if before%2 == 0 && l.truncations.Load() == before {
 			return err
 		}
 		l.mu.Lock()   // wait until the truncation is over

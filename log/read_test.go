@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
 
@@ -79,5 +80,53 @@ func TestReadDamageInALatePiece(t *testing.T) {
 	got, err = l.Read(nil, ReadRequest{Bound: 4, MaxBytes: 1 << 30})
 	if err != nil || len(got) == 0 {
 		t.Fatalf("what lies before the damage: %d bytes, %v", len(got), err)
+	}
+}
+
+// A read that is between two of its pieces while the log is cut and filled again gives what was there
+// before or what is there now, and nothing of both: each piece would pass for whole batches.
+func TestReadBesideATruncation(t *testing.T) {
+	t.Parallel()
+	n := readPieceBytes/2 - (len(buildBatch(t, 1, 1, readPieceBytes/4, 1000)) - readPieceBytes/4)
+	if got := len(buildBatch(t, 1, 1, n, 1000)); got != readPieceBytes/2 {
+		t.Fatalf("a batch of %d bytes: no piece ends with one", got)
+	}
+	for nth := 1; ; nth++ {
+		fs := vfs.NewFaulty(vfs.NewCrash(1))
+		l := mustOpen(t, Options{FS: fs, SegmentBytes: 64 << 20})
+		fill := func(mark uint64) {
+			for l.End() < 8 {
+				b := buildBatch(t, mark+uint64(l.End()), 1, n, 1000)
+				if _, _, err := l.Append(b, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		fill(100)
+		mustFlush(t, l)
+		old := readAll(t, l)
+		reads, cut := 0, false
+		fs.Add(vfs.Fault{Op: vfs.OpRead, Glob: segmentName(0), Before: func(string) {
+			if reads++; reads != nth || cut {
+				return
+			}
+			cut = true
+			if err := l.Truncate(1); err != nil {
+				t.Error(err)
+			}
+			fill(200)
+		}})
+		got := readAll(t, l)
+		fs.Clear()
+		if now := readAll(t, l); !bytes.Equal(got, old) && !bytes.Equal(got, now) {
+			t.Errorf("cut before read %d: neither what was there nor what is", nth)
+		}
+		mustClose(t, l)
+		if !cut {
+			if nth < 5 {
+				t.Fatalf("a read of %d bytes took %d reads", len(old), reads)
+			}
+			return
+		}
 	}
 }
