@@ -358,9 +358,11 @@ func (m *compactModel) checkLag(plan CompactionPlan, lag int64) {
 	for _, r := range m.records {
 		newest[r.key] = r.offset
 	}
-	for _, r := range m.records[min(plan.From, m.end()):min(plan.To, m.end())] {
-		// A compaction that a power cut has interrupted may have removed one that was replaced.
-		if r.offset >= m.start && r.at > m.now-UnixMs(lag) && newest[r.key] == r.offset {
+	// What a compaction has looked at may be gone, as a record without a key is, or an old tombstone:
+	// a plan has it again if the compaction was interrupted, or its note has rotted.
+	from := min(max(plan.From, m.start, m.tried), m.end())
+	for _, r := range m.records[from:max(from, min(plan.To, m.end()))] {
+		if r.at > m.now-UnixMs(lag) && newest[r.key] == r.offset {
 			m.fail("%v is planned at %d with a lag of %d", r, m.now, lag)
 		}
 	}
