@@ -116,9 +116,9 @@ func (b *budget) claim(s *share, key int16, frameBytes, grant int) charge {
 	return c
 }
 
-// besides is what the connection must have room for in its share. What would never fit beside
+// shareBytes is what the connection must have room for in its share. What would never fit beside
 // anything waits until the connection holds nothing.
-func (c *charge) besides() int64 {
+func (c *charge) shareBytes() int64 {
 	if c.bytes > c.lane.furtherBytes {
 		return c.bytes
 	}
@@ -127,7 +127,7 @@ func (c *charge) besides() int64 {
 
 // try takes what is claimed if that is possible now.
 func (c *charge) try() bool {
-	if !c.share.admits(c.besides(), c.lane.bytes) {
+	if !c.share.admits(c.shareBytes(), c.lane.bytes) {
 		return false
 	}
 	c.further = c.share.held.Load() > 0
@@ -146,7 +146,7 @@ func (c *charge) try() bool {
 
 // acquire waits for what is claimed: for the connection's own requests, then for the others'.
 func (c *charge) acquire(ctx context.Context) error {
-	if err := c.share.await(ctx, c.besides(), c.lane.bytes); err != nil {
+	if err := c.share.await(ctx, c.shareBytes(), c.lane.bytes); err != nil {
 		return fmt.Errorf("wait for the connection's earlier requests: %w", err)
 	}
 	c.further = c.share.held.Load() > 0

@@ -78,7 +78,8 @@ func (c *conn) serve() {
 	}()
 	err := c.readLoop()
 	if keepsAnswers(err) {
-		defer c.watchPeer()() // The reader would have noticed if it goes.
+		stop := c.watchPeer() // The reader would have noticed if it goes.
+		defer stop()
 	} else {
 		// The peer is gone or not to be trusted: what it waits for is not waited for any more.
 		c.abort()
@@ -207,7 +208,8 @@ func (c *conn) awaitTopics() error {
 	select {
 	case <-c.changing:
 	default:
-		defer c.watchPeer()()
+		stop := c.watchPeer()
+		defer stop()
 		select {
 		case <-c.changing:
 		case <-c.ctx.Done():
@@ -225,7 +227,8 @@ func (c *conn) enqueue(p pending) error {
 		return nil
 	default:
 	}
-	defer c.watchPeer()()
+	stop := c.watchPeer()
+	defer stop()
 	select {
 	case c.queue <- p:
 		return nil

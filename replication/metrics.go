@@ -110,8 +110,8 @@ func (m *Manager) topicParts(s *Metrics) (all []topicParts, others TopicMetrics)
 	gone := &m.mu.tally
 	for id, slots := range m.mu.slots {
 		t := topicParts{topic: image.TopicByID(id)}
-		if own := gone.own[id]; own != nil {
-			t.own, t.gone = true, *own
+		if retired := gone.retired[id]; retired != nil {
+			t.own, t.gone = true, *retired
 		}
 		for _, one := range slots {
 			s.Partitions++

@@ -12,9 +12,9 @@ import (
 // scrapes it would take that for a restart. It also says which topics have figures of their own,
 // once and for as long as they exist. Manager.mu guards it.
 type tally struct {
-	// own has, for each topic with figures of its own, what its offline partitions have counted. At
-	// most TopicMetricsMax.
-	own       map[metadata.TopicID]*Traffic
+	// retired has, for each topic with figures of its own, what its offline partitions have counted.
+	// At most TopicMetricsMax.
+	retired   map[metadata.TopicID]*Traffic
 	others    Traffic // of partitions that are gone of all other topics
 	counts    Counts
 	schedules timer.Stats // without its gauges
@@ -24,12 +24,12 @@ type tally struct {
 func (t *tally) admit(topics ...*metadata.Topic) {
 	topics = slices.Clone(topics)
 	slices.SortFunc(topics, byAge)
-	if t.own == nil {
-		t.own = map[metadata.TopicID]*Traffic{}
+	if t.retired == nil {
+		t.retired = map[metadata.TopicID]*Traffic{}
 	}
 	for _, topic := range topics {
-		if len(t.own) < TopicMetricsMax {
-			t.own[topic.ID] = &Traffic{}
+		if len(t.retired) < TopicMetricsMax {
+			t.retired[topic.ID] = &Traffic{}
 		}
 	}
 }
@@ -46,8 +46,8 @@ func (t *tally) retire(id metadata.TopicID, p *Partition) {
 	p.addMetrics(&node, &topic)
 	t.counts.add(node.Counts)
 	addCounters(&t.schedules, node.Schedules)
-	if own := t.own[id]; own != nil {
-		own.add(topic.Traffic)
+	if topicSum := t.retired[id]; topicSum != nil {
+		topicSum.add(topic.Traffic)
 	} else {
 		t.others.add(topic.Traffic)
 	}
@@ -55,4 +55,4 @@ func (t *tally) retire(id metadata.TopicID, p *Partition) {
 
 // forget makes room for the figures of another topic. One that was counted with the others stays
 // with them.
-func (t *tally) forget(id metadata.TopicID) { delete(t.own, id) }
+func (t *tally) forget(id metadata.TopicID) { delete(t.retired, id) }
