@@ -46,8 +46,8 @@ type toldPartition struct {
 
 // fetchSession is the memory of one consumer's fetches. Connections may come and go.
 type fetchSession struct {
-	id      int32
-	usesIDs bool // its requests name topics by id
+	id      int32 // set when it gets its slot
+	usesIDs bool  // its requests name topics by id
 	created time.Time
 
 	// Owned by the cache's mutex.
@@ -63,8 +63,8 @@ type fetchSession struct {
 	}
 }
 
-func newFetchSession(id int32, usesIDs bool, now time.Time) *fetchSession {
-	s := &fetchSession{id: id, usesIDs: usesIDs, created: now}
+func newFetchSession(usesIDs bool, now time.Time) *fetchSession {
+	s := &fetchSession{usesIDs: usesIDs, created: now}
 	s.mu.epoch = nextSessionEpoch(sessionOpens)
 	s.mu.order = list.New()
 	s.mu.byKey = map[sessionKey]*list.Element{}

@@ -56,32 +56,41 @@ func (c *fetchSessions) stats() FetchSessionStats {
 	}
 }
 
-// create makes a session of so many partitions, or returns nil if there is no slot for it. Nobody
-// else knows it yet when fill runs.
+// create makes a session of so many partitions, or returns nil if there is no slot for it. fill runs
+// when it has one, and with the session's lock alone: many partitions keep no other session waiting.
 func (c *fetchSessions) create(
 	usesIDs bool, size int, now time.Time, fill func(s *fetchSession),
 ) *fetchSession {
+	s := newFetchSession(usesIDs, now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !c.insert(s, size, now) {
+		return nil
+	}
+	fill(s)
+	return s
+}
+
+// insert gives a new session an id and a slot, if there is one.
+func (c *fetchSessions) insert(s *fetchSession, size int, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if size > c.partitionsMax {
-		return nil
+		return false
 	}
 	for len(c.mu.byID) >= c.slots || c.mu.partitions+size > c.partitionsMax {
 		if !c.evictLocked(size, now) {
-			return nil
+			return false
 		}
 	}
-	id := int32(noSession)
-	for id == noSession || c.mu.byID[id] != nil {
-		id = 1 + rand.Int32N(1<<31-1)
+	for s.id == noSession || c.mu.byID[s.id] != nil {
+		s.id = 1 + rand.Int32N(1<<31-1)
 	}
-	s := newFetchSession(id, usesIDs, now)
-	fill(s)
 	s.size, s.lastUsed = size, now
 	s.place = c.mu.byUse.PushBack(s)
-	c.mu.byID[id] = s
+	c.mu.byID[s.id] = s
 	c.mu.partitions += size
-	return s
+	return true
 }
 
 // evictLocked frees a slot for a session of that size, if one may go: one that has not been used

@@ -131,6 +131,29 @@ func TestFetchSessionCacheModel(t *testing.T) {
 	}
 }
 
+// TestFetchSessionFilledOutsideTheCache: a session of many partitions keeps no other one waiting while
+// it is filled, and nobody sees it before it is.
+func TestFetchSessionFilledOutsideTheCache(t *testing.T) {
+	c := newFetchSessions(4, 60)
+	filled := false
+	c.create(false, 5, time.Unix(1000, 0), func(s *fetchSession) {
+		filled = true
+		if !c.mu.TryLock() {
+			t.Fatal("the cache is locked")
+		}
+		c.mu.Unlock()
+		if s.mu.TryLock() {
+			t.Error("the session can be used")
+		}
+	})
+	if !filled {
+		t.Error("the session was not filled")
+	}
+	if c.create(false, 61, time.Unix(1000, 0), func(*fetchSession) { t.Error("filled without a slot") }) != nil {
+		t.Error("a session has more partitions than all may have")
+	}
+}
+
 func TestFetchSessionEpochWraps(t *testing.T) {
 	for epoch, want := range map[int32]int32{0: 1, 1: 2, 1<<31 - 2: 1<<31 - 1, 1<<31 - 1: 1} {
 		if got := nextSessionEpoch(epoch); got != want {
