@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/chronosdb/chronosdb/kafkaproto/api"
@@ -91,7 +92,7 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 // bytesPerSecond writes a bound as Kafka does: a decimal number, the largest one for no bound.
 func bytesPerSecond(n int64) string {
 	if n == 0 {
-		return "1.7976931348623157E308" // java.lang.Double.MAX_VALUE
+		return metadata.FormatDouble(math.MaxFloat64) // java.lang.Double.MAX_VALUE
 	}
-	return strconv.FormatInt(n, 10) + ".0"
+	return metadata.FormatDouble(float64(n))
 }

@@ -30,6 +30,18 @@ func describeBroker(t *testing.T, addr string) []kmsg.DescribeConfigsResponseRes
 	return out.Resources[0].Configs
 }
 
+// TestBytesPerSecondAsJavaWritesIt: from the Javadoc of Double.toString.
+func TestBytesPerSecondAsJavaWritesIt(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "1.7976931348623157E308", 1: "1.0", 3 << 20: "3145728.0", 9_999_999: "9999999.0",
+		10_000_000: "1.0E7", 16 << 20: "1.6777216E7", 1 << 30: "1.073741824E9", 123_456_789: "1.23456789E8",
+	} {
+		if got := bytesPerSecond(n); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}
+
 // TestEveryFlagIsDescribed: what a server was started with can be seen by Kafka's tools, with
 // whether somebody chose it.
 func TestEveryFlagIsDescribed(t *testing.T) {

@@ -125,7 +125,7 @@ func (def *ConfigDef) read(text string) (value, error) {
 		if err != nil || math.IsNaN(f) {
 			return v, def.refuse(text, "Not a number of type "+typeNames[def.Type])
 		}
-		v.real, v.text = f, javaDouble(f)
+		v.real, v.text = f, FormatDouble(f)
 	case ConfigString:
 	case ConfigList:
 		if text != "" {
@@ -141,9 +141,9 @@ func (def *ConfigDef) read(text string) (value, error) {
 	return v, nil
 }
 
-// javaDouble writes a number as java.lang.Double.toString does, which users of Kafka's tools are
+// FormatDouble writes a number as java.lang.Double.toString does, which users of Kafka's tools are
 // used to: 1.0, not 1, and 1.0E-5 below a thousandth.
-func javaDouble(f float64) string {
+func FormatDouble(f float64) string {
 	if size := math.Abs(f); size == 0 || size >= 1e-3 && size < 1e7 {
 		s := strconv.FormatFloat(f, 'f', -1, 64)
 		if !strings.Contains(s, ".") {
