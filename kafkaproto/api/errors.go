@@ -163,7 +163,6 @@ var mappings = []mapping{
 	{log.ErrBadBatch, kerr.UnknownServerError},
 	{log.ErrFormatNewer, kerr.UnknownServerError},
 	{log.ErrFormatUnknown, kerr.UnknownServerError},
-	{log.ErrNotReplayed, kerr.UnknownServerError},
 	{replication.ErrOtherNode, kerr.UnknownServerError},
 
 	// The wait for the gate ended with the connection: nobody reads this code.

@@ -36,6 +36,17 @@ func TestEveryErrorHasACode(t *testing.T) {
 	}
 }
 
+// TestEveryErrorHasOneCode: the second code of a sentinel would never be reached.
+func TestEveryErrorHasOneCode(t *testing.T) {
+	seen := map[error]bool{}
+	for _, m := range mappings {
+		if seen[m.err] {
+			t.Errorf("%v stands twice in the table", m.err)
+		}
+		seen[m.err] = true
+	}
+}
+
 // sentinels lists the exported Err variables of a package.
 func sentinels(t *testing.T, dir string) (names []string) {
 	t.Helper()
