@@ -20,19 +20,35 @@ func startFaulty(t *testing.T) (n *node, disk *vfs.Faulty, failures *[]error) {
 	n = &node{t: t, fs: vfs.NewCrash(1), clock: clock.NewManual(time.UnixMilli(1_700_000_000_000))}
 	disk = vfs.NewFaulty(n.fs)
 	failures = new([]error)
+	n.openOver(disk, failures)
+	topic, err := n.CreateTopic(TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.topic = topic
+	return n, disk, failures
+}
+
+// openOver opens the node over a disk and notes what ends the process.
+func (n *node) openOver(disk vfs.FS, failures *[]error) {
+	n.t.Helper()
 	m, err := Open(Options{
 		DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
 		OnFailure: func(err error) { *failures = append(*failures, err) },
 	})
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	n.Manager = m
-	n.topic, err = m.CreateTopic(TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// restartOver closes the node and opens it again over a disk.
+func (n *node) restartOver(disk vfs.FS, failures *[]error) {
+	n.t.Helper()
+	if err := n.Manager.Close(); err != nil {
+		n.t.Fatal(err)
 	}
-	return n, disk, failures
+	n.openOver(disk, failures)
 }
 
 // TestFailedFsyncIsFinal: Linux reports a failed fsync once and then claims success. Nothing may be
@@ -158,17 +174,7 @@ func TestReadWithoutFileHandles(t *testing.T) {
 		n.append(n.batch(5, i, rec{value: string(make([]byte, 10_000))}))
 		n.idle()
 	}
-	if err := n.Manager.Close(); err != nil {
-		t.Fatal(err)
-	}
-	m, err := Open(Options{
-		DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
-		OnFailure: func(err error) { *failures = append(*failures, err) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Manager = m
+	n.restartOver(disk, failures)
 	part := n.part()
 	disk.Add(vfs.Fault{Op: vfs.OpOpen, Err: unix.EMFILE})
 	read := FetchRead{MaxBytes: 1 << 20, MinOne: true, CurrentEpoch: -1, LastFetchedEpoch: -1}
@@ -210,16 +216,7 @@ func TestAnAppendThatCannotReadTakesOnePartitionOffline(t *testing.T) {
 	}
 	n.append(n.batch(5, 0, rec{value: "kept"}))
 	n.idle()
-	if err := n.Manager.Close(); err != nil {
-		t.Fatal(err)
-	}
-	n.Manager, err = Open(Options{
-		DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
-		OnFailure: func(err error) { *failures = append(*failures, err) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	n.restartOver(disk, failures)
 	disk.Add(vfs.Fault{Op: vfs.OpRead, Glob: n.partitionDir(n.topic.ID, 0) + "/*.log", Err: vfs.ErrIO})
 	if _, err := n.try(n.batch(5, 1, rec{value: "refused"}), nil); !errors.Is(err, ErrOffline) {
 		t.Fatalf("the append gave %v, want an offline partition", err)
@@ -257,17 +254,7 @@ func TestDeliveryWithoutFileHandles(t *testing.T) {
 			n.append(n.batch(5, i, rec{value: strings.Repeat(string(rune('a'+i)), 10_000), delay: at(60_000)}))
 			n.idle()
 		}
-		if err := n.Manager.Close(); err != nil {
-			t.Fatal(err)
-		}
-		m, err := Open(Options{
-			DataDir: "/data", FS: disk, Clock: n.clock, Manual: true,
-			OnFailure: func(err error) { *failures = append(*failures, err) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.Manager = m
+		n.restartOver(disk, failures)
 		n.clock.Advance(time.Minute)
 		disk.Add(vfs.Fault{Op: vfs.OpOpen, Glob: files, Err: unix.EMFILE})
 		n.idle()
