@@ -3,6 +3,8 @@ package log
 import (
 	"errors"
 	"fmt"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // The errors of this package. Each comes wrapped with what was tried and on which file.
@@ -35,6 +37,13 @@ var (
 	// ErrFormatUnknown: the directory's FORMAT file is not one of ChronosDB's.
 	ErrFormatUnknown = errors.New("data directory has an unknown format")
 )
+
+// IsTransient reports whether an error may go away by itself: a want of space or of file handles,
+// which has done nothing. A log that has failed does not come back, not even if a full disk was what
+// failed its fsync.
+func IsTransient(err error) bool {
+	return !errors.Is(err, ErrFailed) && (vfs.IsShortage(err) || errors.Is(err, ErrNoSpace))
+}
 
 // CorruptError says which bytes of which file are not what was once written and synced. It wraps
 // ErrCorrupt and Err.

@@ -13,24 +13,29 @@ const inflateBytesMax = 256 << 20
 // OffsetForTime returns the first record at or above Start and below bound whose timestamp is at
 // least ts, and that timestamp. ok is false when there is none. It opens one batch.
 func (l *Log) OffsetForTime(ts UnixMs, bound Offset) (o Offset, t UnixMs, ok bool, err error) {
-	err = l.fromStart(func() error {
-		o, t, ok, err = l.offsetForTime(ts, bound)
-		return err
+	err = l.FromStart(func() error {
+		return l.stable(func() error {
+			o, t, ok, err = l.offsetForTime(ts, bound)
+			return err
+		})
 	})
 	return o, t, ok, err
 }
 
-// fromStart runs a look-up that begins at the start again if the start was moved meanwhile, and
+// lookupsMax bounds how often a look-up begins again because a deletion took what it had found: far
+// more often than deletions can come in between.
+const lookupsMax = 128
+
+// FromStart runs a look-up that begins at the start again if the start was moved meanwhile, and
 // what it was looking at deleted: nobody has asked for an offset that could be out of range.
-func (l *Log) fromStart(look func() error) error {
-	return l.stable(func() error {
-		for {
-			start := l.Start()
-			if err := look(); !errors.Is(err, ErrOffsetOutOfRange) || l.Start() == start {
-				return err
-			}
+func (l *Log) FromStart(look func() error) error {
+	for range lookupsMax {
+		start := l.Start()
+		if err := look(); !errors.Is(err, ErrOffsetOutOfRange) || l.Start() == start {
+			return err
 		}
-	})
+	}
+	return look()
 }
 
 func (l *Log) offsetForTime(ts UnixMs, bound Offset) (Offset, UnixMs, bool, error) {
@@ -140,9 +145,11 @@ func unreadable(s *segment, at place, err error) error {
 // MaxTimestamp returns the first record at or above Start and below bound that has the greatest
 // timestamp there. ok is false when there is no record. It opens one batch.
 func (l *Log) MaxTimestamp(bound Offset) (o Offset, t UnixMs, ok bool, err error) {
-	err = l.fromStart(func() error {
-		o, t, ok, err = l.maxTimestamp(bound)
-		return err
+	err = l.FromStart(func() error {
+		return l.stable(func() error {
+			o, t, ok, err = l.maxTimestamp(bound)
+			return err
+		})
 	})
 	return o, t, ok, err
 }
