@@ -10,7 +10,6 @@ import (
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/mutant"
-	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
 	"github.com/chronosdb/chronosdb/timer/clock"
@@ -408,13 +407,9 @@ func (p *Partition) appendError(err error) error {
 	return fmt.Errorf("append to partition %s: %w", p.Name(), err)
 }
 
-// passes reports whether an error may go away by itself. A log that has failed does not come back,
-// not even if a full disk was what failed its fsync.
+// passes reports whether an error may go away by itself, as one of the log's or of this package's.
 func passes(err error) bool {
-	if errors.Is(err, log.ErrFailed) {
-		return false
-	}
-	return vfs.IsShortage(err) || errors.Is(err, log.ErrNoSpace) || errors.Is(err, ErrStorage)
+	return log.IsTransient(err) || errors.Is(err, ErrStorage) && !errors.Is(err, log.ErrFailed)
 }
 
 // delay turns a config in milliseconds into a duration, at most the longest there is.

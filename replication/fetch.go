@@ -152,10 +152,6 @@ type FoundOffset struct {
 	Epoch     batch.LeaderEpoch
 }
 
-// lookupsMax bounds how often a look-up begins again because a deletion took what it had found: far
-// more often than deletions can come in between.
-const lookupsMax = 128
-
 var nothingFound = FoundOffset{Offset: -1, Timestamp: -1, Epoch: -1}
 
 // OffsetForTime finds the first record at or after a time, or what a special timestamp names.
@@ -167,14 +163,12 @@ func (p *Partition) OffsetForTime(ts int64, readCommitted bool) (FoundOffset, er
 	if err := p.inService(); err != nil {
 		return nothingFound, err
 	}
-	for range lookupsMax {
-		start := p.LogStart()
-		found, err := p.lookUp(ts, bound)
-		if !errors.Is(err, log.ErrOffsetOutOfRange) || p.LogStart() == start {
-			return found, err
-		}
-	}
-	return p.lookUp(ts, bound)
+	var found FoundOffset
+	err := p.log.FromStart(func() (err error) {
+		found, err = p.lookUp(ts, bound)
+		return err
+	})
+	return found, err
 }
 
 // lookUp is OffsetForTime once: what a deletion takes in between is log.ErrOffsetOutOfRange.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
-	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // deliver appends one batch of what is due to the partition log. worked is false when nothing is
@@ -25,7 +24,7 @@ func (s *Schedule) deliver() (worked bool, err error) {
 	}
 	stamp := max(now, s.LastDeliveryMs())
 	due, err = s.buildDelivery(due, stamp)
-	if passes(err) {
+	if log.IsTransient(err) {
 		t.run.drop()
 		s.retryLater(now, err)
 		return false, nil
@@ -102,10 +101,6 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 	return due, nil
 }
 
-// passes reports whether an error of a read may go away by itself: a want of file handles, which
-// has done nothing. A log that has failed does not come back.
-func passes(err error) bool { return vfs.IsShortage(err) && !errors.Is(err, log.ErrFailed) }
-
 // retryLater waits for space or file handles: the records stay ready, or in the staging log.
 func (s *Schedule) retryLater(now UnixMs, err error) {
 	t := &s.turn
@@ -121,7 +116,7 @@ func (s *Schedule) retryLater(now UnixMs, err error) {
 // dropped, so that the next start rebuilds it.
 func (s *Schedule) blame(e Entry, err error) error {
 	if errors.Is(err, log.ErrCorrupt) || errors.Is(err, log.ErrFailed) ||
-		errors.Is(err, log.ErrClosed) || passes(err) {
+		errors.Is(err, log.ErrClosed) || log.IsTransient(err) {
 		return err
 	}
 	found := false

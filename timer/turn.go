@@ -3,6 +3,7 @@ package timer
 import (
 	"errors"
 
+	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/mutant"
 )
@@ -126,7 +127,7 @@ func (s *Schedule) takeStaged(c *Change) error {
 		t.applied.Staging = b.LastOffset() + 1
 		return nil
 	})
-	if t.stalled = passes(err); t.stalled {
+	if t.stalled = log.IsTransient(err); t.stalled {
 		s.retryLater(t.near.now, err) // with the batches before it, all is whole
 		return nil
 	}
