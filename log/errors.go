@@ -39,8 +39,8 @@ var (
 )
 
 // IsTransient reports whether an error may go away by itself: a want of space or of file handles,
-// which has done nothing. A log that has failed does not come back, not even if a full disk was what
-// failed its fsync.
+// which has done nothing. A log that has failed does not come back, not even if a full disk was
+// what failed its fsync.
 func IsTransient(err error) bool {
 	return !errors.Is(err, ErrFailed) && (vfs.IsShortage(err) || errors.Is(err, ErrNoSpace))
 }

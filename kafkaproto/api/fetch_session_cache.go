@@ -56,8 +56,9 @@ func (c *fetchSessions) stats() FetchSessionStats {
 	}
 }
 
-// create makes a session of so many partitions, or returns nil if there is no slot for it. fill runs
-// when it has one, and with the session's lock alone: many partitions keep no other session waiting.
+// create makes a session of so many partitions, or returns nil if there is no slot for it. fill
+// runs when it has one, and with the session's lock alone: many partitions keep no other session
+// waiting.
 func (c *fetchSessions) create(
 	usesIDs bool, size int, now time.Time, fill func(s *fetchSession),
 ) *fetchSession {
