@@ -110,6 +110,9 @@ func decide(rec batch.Record, src batch.Batch, p *StagePlan) (Decision, error) {
 	if err != nil {
 		return d, err
 	}
+	if err := refuseUnserved(&control); err != nil {
+		return d, err
+	}
 	switch {
 	case present:
 		d.Flags |= FlagControl
@@ -129,6 +132,29 @@ func decide(rec batch.Record, src batch.Batch, p *StagePlan) (Decision, error) {
 		d.Flags |= FlagDueNow
 	}
 	return d, nil
+}
+
+// refuseUnserved refuses what this version reads and does not act on: a record that asks for
+// something must not be taken as one that does not.
+func refuseUnserved(c *batch.Control) error {
+	for _, h := range [...]struct {
+		name string
+		set  bool
+	}{
+		{batch.HeaderScheduleID, c.ID != nil},
+		{batch.HeaderScheduleCancel, c.Cancel != nil},
+		{batch.HeaderScheduleExpireTs, c.HasExpire},
+		{batch.HeaderScheduleCron, c.Cron != nil},
+		{batch.HeaderScheduleEvery, c.Every > 0},
+		{batch.HeaderMessageID, c.MessageID != nil},
+	} {
+		if h.set { // The others come only with a cron or an interval.
+			return &batch.ControlError{
+				Header: h.name, Reason: "is not supported by this version; leave it out",
+			}
+		}
+	}
+	return nil
 }
 
 // tooFar is the refusal of a due time beyond the topic's limit.

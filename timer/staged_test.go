@@ -212,6 +212,10 @@ func TestStageRefusals(t *testing.T) {
 		{"negative", header(batch.HeaderScheduleDelay, "-5s"), plan(), ""},
 		{"unknown", header("chronos-schedule-when", "1"), plan(), ""},
 		{"cron", header(batch.HeaderScheduleCron, "* * * * *"), plan(), "not supported"},
+		{"every", header(batch.HeaderScheduleEvery, "1m"), plan(), "not supported"},
+		{"id", header(batch.HeaderScheduleID, "a"), plan(), "not supported"},
+		{"cancel", header(batch.HeaderScheduleCancel, "a"), plan(), "not supported"},
+		{"expire", header(batch.HeaderScheduleExpireTs, "1900000000000"), plan(), "not supported"},
 		{"message id", header(batch.HeaderMessageID, "1"), plan(), "not supported"},
 		{
 			"too far", tsHeader(testNow + 3_600_001), limit,

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +167,7 @@ func FuzzControl(f *testing.F) {
 		if len(name) > 1<<10 || len(value) > 1<<14 {
 			return
 		}
-		for _, name := range []string{name, HeaderScheduleTs, HeaderScheduleDelay} {
+		for _, name := range append([]string{name}, controlHeaders[:]...) {
 			c, present, err := controlOf(t, ControlNames{}, Header{name, value})
 			if present != IsControlHeader([]byte(name)) {
 				t.Errorf("%q: present is %v", name, present)
@@ -175,17 +176,39 @@ func FuzzControl(f *testing.F) {
 				checkSentence(t, err)
 				continue
 			}
-			if present != (c.HasTs || c.HasDelay) || c.HasTs && c.HasDelay {
-				t.Errorf("%q %q: %+v", name, value, c)
+			if present == reflect.DeepEqual(c, Control{}) {
+				t.Errorf("%q %q: present is %v for %+v", name, value, present, c)
 			}
-			if c.HasTs && (c.Due < minPlausibleMs || c.Due >= maxPlausibleMs) {
-				t.Errorf("%q: due %d", value, c.Due)
-			}
-			if c.Delay < 0 || c.Delay%time.Millisecond != 0 {
-				t.Errorf("%q: delay %v", value, c.Delay)
-			}
+			checkBounds(t, c)
 		}
 	})
+}
+
+// checkBounds fails unless every field of a Control lies within its documented bounds.
+func checkBounds(t *testing.T, c Control) {
+	t.Helper()
+	for _, at := range []struct {
+		has bool
+		ms  UnixMs
+	}{{c.HasTs, c.Due}, {c.HasExpire, c.Expire}, {c.HasUntil, c.Until}} {
+		if at.has && (at.ms < minPlausibleMs || at.ms >= maxPlausibleMs) {
+			t.Errorf("a time of %d: %+v", at.ms, c)
+		}
+	}
+	if c.Delay < 0 || c.Delay%time.Millisecond != 0 {
+		t.Errorf("delay %v", c.Delay)
+	}
+	if c.Every != 0 && (c.Every < MinEvery || c.Every%time.Millisecond != 0) {
+		t.Errorf("every %v", c.Every)
+	}
+	if c.HasCount && c.Count < 1 {
+		t.Errorf("count %d", c.Count)
+	}
+	for _, id := range [][]byte{c.ID, c.Cancel, c.MessageID} {
+		if id != nil && len(id) == 0 || len(id) > maxIDBytes {
+			t.Errorf("an id of %d bytes", len(id))
+		}
+	}
 }
 
 func checkSentence(t *testing.T, err error) {

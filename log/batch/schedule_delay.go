@@ -16,10 +16,24 @@ const (
 	wantDelay = "milliseconds (like 1500), a duration (like 90s or 1h30m), or ISO 8601 (like PT15M)"
 )
 
-// parseDelay reads the value of chronos-schedule-delay: decimal milliseconds, a Go
-// duration, or an ISO 8601 duration of days and less (weeks alone count too). reason is
-// empty, or a sentence for the refusal. The delay comes in whole milliseconds, rounded
-// up.
+// MinEvery is the shortest interval of chronos-schedule-every. Each occurrence is a record
+// of its own in the log, for ever unless something ends it, so one header with a slip (60
+// for 60s) must not fill a disk. Other schedulers begin at a second or a minute; what comes
+// oftener than ten times a second is a stream, which its producer can write.
+const MinEvery = 100 * time.Millisecond
+
+// parseEvery reads the value of chronos-schedule-every, which is written as a delay is.
+func parseEvery(v []byte) (time.Duration, string) {
+	d, reason := parseDelay(v)
+	if reason == "" && d < MinEvery {
+		reason = quoted(v) + " is below the shortest interval; write " + MinEvery.String() + " or more"
+	}
+	return d, reason
+}
+
+// parseDelay reads a duration: decimal milliseconds, a Go duration, or an ISO 8601 duration
+// of days and less (weeks alone count too). reason is empty, or a sentence for the refusal.
+// The duration comes in whole milliseconds, rounded up.
 func parseDelay(v []byte) (d time.Duration, reason string) {
 	switch {
 	case len(v) == 0:
@@ -35,7 +49,7 @@ func parseDelay(v []byte) (d time.Duration, reason string) {
 		return 0, quoted(v) + delayMistake(s) + "; write " + wantDelay
 	}
 	if d < 0 {
-		return 0, quoted(v) + " is negative; write 0 or more, or leave the header out"
+		return 0, quoted(v) + " is negative; write " + wantDelay
 	}
 	if rest := d % time.Millisecond; rest > 0 {
 		if d-rest > math.MaxInt64-time.Millisecond {

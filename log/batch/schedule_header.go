@@ -2,18 +2,14 @@ package batch
 
 import (
 	"strconv"
-	"time"
 	"unicode/utf8"
 )
 
 // The headers that a producer sets. Names are compared byte for byte, as Kafka does:
 // all are lower case.
 const (
-	HeaderScheduleTs    = "chronos-schedule-ts"
-	HeaderScheduleDelay = "chronos-schedule-delay"
-
-	// The ones below are reserved and refused until a later version serves them: a
-	// record that asks for something must not be taken as one that does not.
+	HeaderScheduleTs       = "chronos-schedule-ts"
+	HeaderScheduleDelay    = "chronos-schedule-delay"
 	HeaderScheduleID       = "chronos-schedule-id"
 	HeaderScheduleCancel   = "chronos-schedule-cancel"
 	HeaderScheduleExpireTs = "chronos-schedule-expire-ts"
@@ -79,112 +75,6 @@ func (names ControlNames) firstByte() byte {
 		return controlFirstByte
 	}
 	return names.Ts[0]
-}
-
-// Control is what a record's control headers ask for.
-type Control struct {
-	// HasTs says that Due is set; HasDelay that Delay is. Never both.
-	HasTs, HasDelay bool
-	// Due is the time of chronos-schedule-ts. It may be past: then it is due now.
-	Due UnixMs
-	// Delay is the duration of chronos-schedule-delay: not negative, and in whole
-	// milliseconds, rounded up, because nothing may be delivered early.
-	Delay time.Duration
-}
-
-// DueAt returns when the record is due if the leader appends it at now.
-func (c Control) DueAt(now UnixMs) UnixMs {
-	if c.HasTs {
-		return c.Due
-	}
-	return now.Add(c.Delay)
-}
-
-// ParseControl reads the control headers of a record. present says whether it has any.
-// The error is a *ControlError, whose sentence says what to write instead, or an
-// ErrInvalid when the headers' framing is broken. How far in the future a due time may
-// lie is not judged here.
-func ParseControl(r Record, names ControlNames) (c Control, present bool, err error) {
-	at := 0
-	first := names.firstByte()
-	for i := range r.Headers.Count {
-		var name, value []byte
-		if name, value, at = headerAt(r.Headers.Bytes, at); at < 0 {
-			return Control{}, present, invalid("header %d of %d is broken", i, r.Headers.Count)
-		}
-		if len(name) == 0 || name[0] != controlFirstByte && name[0] != first {
-			continue
-		}
-		if !names.Match(name) {
-			continue
-		}
-		present = true
-		if err := c.apply(name, value, names); err != nil {
-			return Control{}, true, err
-		}
-	}
-	return c, present, nil
-}
-
-// apply takes one control header in.
-func (c *Control) apply(name, value []byte, names ControlNames) error {
-	switch {
-	case string(name) == HeaderScheduleTs, names.Ts != "" && string(name) == names.Ts:
-		return c.applyTs(name, value)
-	case string(name) == HeaderScheduleDelay:
-		return c.applyDelay(name, value)
-	default:
-		return refuse(name, unknownReason(string(name)))
-	}
-}
-
-func (c *Control) applyTs(name, value []byte) error {
-	if err := c.checkSingle(name, c.HasTs); err != nil {
-		return err
-	}
-	due, reason := parseDue(value)
-	if reason != "" {
-		return refuse(name, reason)
-	}
-	c.HasTs, c.Due = true, due
-	return nil
-}
-
-func (c *Control) applyDelay(name, value []byte) error {
-	if err := c.checkSingle(name, c.HasDelay); err != nil {
-		return err
-	}
-	delay, reason := parseDelay(value)
-	if reason != "" {
-		return refuse(name, reason)
-	}
-	c.HasDelay, c.Delay = true, delay
-	return nil
-}
-
-// checkSingle refuses a second order for the due time: which of two to follow would be
-// a guess.
-func (c *Control) checkSingle(name []byte, again bool) error {
-	if again {
-		return refuse(name, "is there twice; write it once")
-	}
-	if c.HasTs || c.HasDelay {
-		return refuse(name, "comes with the other one of "+HeaderScheduleTs+" and "+
-			HeaderScheduleDelay+"; write one of the two")
-	}
-	return nil
-}
-
-// unknownReason tells a header that a later version will serve from a misspelt one.
-func unknownReason(name string) string {
-	switch name {
-	case HeaderScheduleID, HeaderScheduleCancel, HeaderScheduleExpireTs, HeaderScheduleCron,
-		HeaderScheduleEvery, HeaderScheduleTz, HeaderScheduleCount, HeaderScheduleUntil,
-		HeaderMessageID:
-		return "is not supported by this version; leave it out"
-	default:
-		return "is not a known header; write " + HeaderScheduleTs + " or " + HeaderScheduleDelay
-	}
 }
 
 // refuse builds the error for a header, whose name comes from a client.

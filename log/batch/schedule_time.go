@@ -23,9 +23,9 @@ const (
 		"(like 2026-01-01T00:00:00Z), or 8 bytes big-endian"
 )
 
-// parseDue reads the value of chronos-schedule-ts: decimal Unix milliseconds, RFC 3339
-// with a zone, or 8 bytes big-endian milliseconds. reason is empty, or a sentence for
-// the refusal. A fraction of a millisecond rounds up.
+// parseDue reads a point in time: decimal Unix milliseconds, RFC 3339 with a zone, or 8
+// bytes big-endian milliseconds. reason is empty, or a sentence for the refusal. A
+// fraction of a millisecond rounds up.
 //
 // There is no guessing between the forms: all digits is decimal (so 8 digits are, and
 // are refused as a day in 1970); 8 bytes that are not all printable are big-endian (a
@@ -46,6 +46,19 @@ func parseDue(v []byte) (due UnixMs, reason string) {
 	default:
 		return parseRFC3339(v)
 	}
+}
+
+// parseEnd reads chronos-schedule-expire-ts and -until, for which a duration has no header to
+// which it belongs.
+func parseEnd(v []byte) (UnixMs, string) {
+	end, reason := parseDue(v)
+	if reason == "" || len(v) > maxDelayBytes || allDigits(v) {
+		return end, reason
+	}
+	if _, ok := durationOf(string(v)); ok {
+		reason = quoted(v) + " is a duration, and this is a point in time; write " + wantTime
+	}
+	return 0, reason
 }
 
 func parseDecimalTime(v []byte) (UnixMs, string) {
