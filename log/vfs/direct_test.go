@@ -252,3 +252,35 @@ func TestDirectFallsBack(t *testing.T) {
 	}
 	must(t, f.Close())
 }
+
+// TestDirectWithoutHandles: the process has no more descriptors at the first direct write of a file.
+// It goes the ordinary way; once there are some, the next one goes past the page cache again.
+func TestDirectWithoutHandles(t *testing.T) {
+	f, err := OS().OpenLog(filepath.Join(t.TempDir(), "f"))
+	must(t, err)
+	defer func() { must(t, f.Close()) }()
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	none := limit
+	none.Cur = 0
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	_, openErr := os.Open("/")
+	err = errors.Join(f.WriteDirect(pages(1, 1), 0),
+		f.WriteDirectAll([][]byte{pages(1, 2), pages(2, 3)}, DirectAlign), f.SyncData())
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	if !IsShortage(openErr) {
+		t.Fatalf("without descriptors: %v", openErr)
+	}
+	must(t, err)
+	if d := &f.(*osLogFile).direct; d.refused || d.file != nil {
+		t.Error("the want of a descriptor is taken for a file system without direct writes")
+	}
+	must(t, f.WriteDirect(pages(1, 5), 4*DirectAlign))
+	if d := &f.(*osLogFile).direct; d.file == nil && !d.refused {
+		t.Error("no direct write was tried again")
+	}
+	got := make([]byte, 5*DirectAlign)
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, pages(5, 1)) {
+		t.Errorf("other bytes: %v", err)
+	}
+}

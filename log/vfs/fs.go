@@ -35,7 +35,8 @@ type FS interface {
 type LogFile interface {
 	io.ReaderAt
 	io.WriterAt
-	// WriteDirect writes past the page cache where the file system can, and like WriteAt elsewhere.
+	// WriteDirect writes past the page cache where the file system can, and like WriteAt elsewhere,
+	// and while the process has no second handle for it.
 	// Position, length and memory are multiples of DirectAlign; see AlignedBuffer. It is coherent
 	// with ReadAt, and durable after a sync, like WriteAt. It must not overlap a WriteAt that is
 	// under way.

@@ -76,8 +76,12 @@ type osLogFile struct {
 	}
 }
 
-// errNoDirect says that a file cannot be opened for direct writes.
-var errNoDirect = errors.New("no direct writes")
+// The reasons for which a file cannot be opened for direct writes.
+var (
+	errNoDirect = errors.New("no direct writes")
+	// errNoHandle passes: the next write tries again.
+	errNoHandle = errors.New("no handle for direct writes")
+)
 
 func (l *osLogFile) ReadAt(p []byte, off int64) (int, error) { return l.f.ReadAt(p, off) }
 
@@ -114,6 +118,10 @@ func (l *osLogFile) WriteDirect(p []byte, off int64) error {
 	if err == nil {
 		_, err = f.WriteAt(p, off)
 	}
+	if errors.Is(err, errNoHandle) {
+		_, err = l.f.WriteAt(p, off)
+		return err
+	}
 	if errors.Is(err, errNoDirect) || errors.Is(err, unix.EINVAL) {
 		// Not this file system, or not with this block size. Some say so only at the write.
 		l.direct.Lock()
@@ -139,13 +147,14 @@ func (l *osLogFile) WriteDirectAll(pieces [][]byte, off int64) error {
 	if err == nil {
 		err = writeVector(f, pieces, off)
 	}
-	if errors.Is(err, errNoDirect) || errors.Is(err, unix.EINVAL) {
+	if errors.Is(err, errNoDirect) || errors.Is(err, errNoHandle) || errors.Is(err, unix.EINVAL) {
 		return writeDirectEach(l, pieces, off) // finds out what this file system can do
 	}
 	return err
 }
 
-// directFile returns the descriptor for direct writes.
+// directFile returns the descriptor for direct writes. That the process has no more of them is no
+// reason to fail a write that the ordinary one can do.
 func (l *osLogFile) directFile() (*os.File, error) {
 	l.direct.Lock()
 	defer l.direct.Unlock()
@@ -156,6 +165,9 @@ func (l *osLogFile) directFile() (*os.File, error) {
 		return nil, errNoDirect
 	case l.direct.file == nil:
 		f, err := openDirect(l.f.Name())
+		if IsShortage(err) {
+			return nil, errNoHandle
+		}
 		if err != nil {
 			return nil, err
 		}
