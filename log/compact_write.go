@@ -30,7 +30,7 @@ func (c *compactor) compactGroup(g group) error {
 	}
 	err = c.fill(w, g)
 	if err == nil && len(g.segments) == 1 && c.filter.Counts().Changed == before.Changed {
-		g.segments[0].closeUnused()
+		c.l.closeUnused(g.segments[0], 1)
 		return w.discard() // nothing to gain
 	}
 	if err == nil {

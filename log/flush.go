@@ -352,6 +352,7 @@ func (l *Log) Checkpoint() error { return l.checkpoint(nil) }
 func (l *Log) CheckpointTo(upTo Offset) error { return l.checkpoint(&upTo) }
 
 func (l *Log) checkpoint(upTo *Offset) error {
+	defer l.CloseUnused() // what is sealed is durable now
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
 	f, err := l.flushOwned(drainHow{})

@@ -43,13 +43,16 @@ type segment struct {
 	window atomic.Pointer[[]*chunk] // bytes in memory, by position; nil if there are none
 	repair sync.Mutex               // one rebuild of the tables at a time
 
-	open struct { // opened at the first use, so that thousands of old segments cost no handle
+	// open is the file: opened when it is used, and closed when it was not for a while, so that
+	// thousands of old segments cost no handle. See Log.CloseUnused.
+	open struct {
 		sync.Mutex
 		file    vfs.LogFile
+		used    bool // since Log.CloseUnused has asked the last time
 		removed bool // the name is gone: opening would make an empty file
 	}
 
-	// tail is owned by Log.mu, and only meaningful while the segment is active.
+	// tail is owned by Log.mu, and but for dirty only meaningful while the segment is active.
 	tail struct {
 		firstTime UnixMs // greatest timestamp of the first batch, or noTime
 		indexed   int64  // position of the newest index entry
@@ -120,18 +123,6 @@ func (s *segment) release() {
 	}
 }
 
-// closeUnused closes the file of a durable, sealed segment if nobody but the log and the caller
-// holds a reference: everybody else takes one before the file, and opens it again.
-func (s *segment) closeUnused() {
-	s.open.Lock()
-	defer s.open.Unlock()
-	if s.open.file == nil || s.refs.Load() > 2 || Offset(s.end.Load()) == noOffset {
-		return
-	}
-	_ = s.open.file.Close() // as in release
-	s.open.file = nil
-}
-
 // file returns the open log file. The caller holds a reference.
 func (s *segment) file() (vfs.LogFile, error) {
 	s.open.Lock()
@@ -146,6 +137,7 @@ func (s *segment) file() (vfs.LogFile, error) {
 		}
 		s.open.file = f
 	}
+	s.open.used = true
 	return s.open.file, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/log/vfs"
 )
 
 // Truncate removes every batch that holds an offset at or above to, durably: a follower's records
@@ -27,6 +29,12 @@ func (l *Log) Truncate(to Offset) error {
 	if err != nil {
 		return err
 	}
+	// Before anything is changed: what needs a handle later could not be left half done.
+	files, err := l.openCut(cut)
+	if err != nil {
+		return err
+	}
+	defer files.close()
 	// What stays must be in its segment: the chunks go, because some hold bytes on both sides.
 	if _, err := l.flushOwned(drainHow{}); err != nil {
 		return err
@@ -42,9 +50,7 @@ func (l *Log) Truncate(to Offset) error {
 	if err := l.lowerNote(cut); err != nil {
 		return err
 	}
-	set := l.set.Load()
-	s := set.list[set.find(cut.segment)]
-	if err := l.truncateTo(s, cut); err != nil {
+	if err := l.truncateTo(files, cut); err != nil {
 		return err
 	}
 	// Not before: a crash may have kept the gaps.
@@ -52,8 +58,43 @@ func (l *Log) Truncate(to Offset) error {
 	return l.storeCompactionOwned(clean)
 }
 
+// cutFiles is what a truncation works on.
+type cutFiles struct {
+	segment *segment // in which the cut lies; pinned
+	file    vfs.LogFile
+	dir     *swapDir
+}
+
+// openCut opens the segment of a cut and the log's folder. That handles have run out only puts the
+// truncation off. The caller owns swapping, so that the segment stays the log's.
+func (l *Log) openCut(cut point) (*cutFiles, error) {
+	set := l.set.Load()
+	c := &cutFiles{segment: set.list[set.find(cut.segment)]}
+	if !c.segment.acquire() {
+		return nil, ErrClosed
+	}
+	var err error
+	if c.file, err = c.segment.file(); err == nil {
+		c.dir, err = openSwapDir(l.o.FS, l.dir)
+	}
+	if err == nil {
+		return c, nil
+	}
+	c.segment.release()
+	if vfs.IsShortage(err) {
+		err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return nil, fmt.Errorf("truncate log %s: %w", l.dir, err)
+}
+
+func (c *cutFiles) close() {
+	c.dir.close()
+	c.segment.release()
+}
+
 // truncateTo removes what lies behind a cut in a segment.
-func (l *Log) truncateTo(s *segment, cut point) error {
+func (l *Log) truncateTo(files *cutFiles, cut point) error {
+	s := files.segment
 	s.repair.Lock() // a rebuild that runs would bring back entries of what goes
 	defer s.repair.Unlock()
 	l.mu.Lock()
@@ -61,7 +102,7 @@ func (l *Log) truncateTo(s *segment, cut point) error {
 	if err := l.writableLocked(); err != nil {
 		return err
 	}
-	if err := l.truncateLocked(cut); err != nil {
+	if err := l.truncateLocked(files, cut); err != nil {
 		return l.failLocked(err)
 	}
 	l.o.Logger.Info("truncated the log", zap.String("dir", l.dir),
@@ -84,12 +125,11 @@ func (l *Log) lowerNote(cut point) error {
 
 // truncateLocked removes the bytes. Readers that fail meanwhile see truncations change and read
 // again. A crash on the way leaves a hole or a shorter log, all past the flushed end of the note.
-func (l *Log) truncateLocked(cut point) error {
+func (l *Log) truncateLocked(files *cutFiles, cut point) error {
 	l.truncations.Add(1)
 	defer l.truncations.Add(1)
 	set := l.set.Load()
-	keep := set.find(cut.segment) + 1
-	s := set.list[keep-1]
+	keep, s := set.find(cut.segment)+1, files.segment
 	l.set.Store(set.upTo(keep))
 	l.end.Store(int64(cut.offset))
 	s.size.Store(cut.pos)
@@ -106,17 +146,13 @@ func (l *Log) truncateLocked(cut point) error {
 		}
 		set.list[i].release()
 	}
-	f, err := s.file()
-	if err != nil {
-		return err
-	}
-	if err := f.Truncate(cut.pos); err != nil {
+	if err := files.file.Truncate(cut.pos); err != nil {
 		return fmt.Errorf("truncate segment %s: %w", s.path, err)
 	}
-	if err := f.SyncData(); err != nil {
+	if err := files.file.SyncData(); err != nil {
 		return fmt.Errorf("fdatasync segment %s: %w", s.path, err)
 	}
-	if err := l.o.FS.SyncDir(l.dir); err != nil {
+	if err := files.dir.sync(); err != nil {
 		return err
 	}
 	l.dropDirtyLocked(s)
