@@ -9,8 +9,8 @@ import (
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
-// enforceRetention forgets idle producers and deletes the segments of the partition log that
-// retention.ms and retention.bytes no longer keep.
+// enforceRetention forgets idle producers, closes segments that nobody uses, and deletes those of
+// the partition log that retention.ms and retention.bytes no longer keep.
 //
 // Before a delivered batch goes, its settlement is durable in the staging log. A delivery is the
 // only proof that its pending record is done; if it went first, an index rebuilt from the two logs
@@ -20,6 +20,10 @@ func (p *Partition) enforceRetention(now clock.UnixMs, quit <-chan struct{}) err
 	defer p.work.Unlock()
 	if p.closed.Load() {
 		return nil
+	}
+	p.log.CloseUnused()
+	if s := p.stage.Load(); s != nil {
+		s.log.CloseUnused()
 	}
 	cfg := p.config.Load()
 	p.mu.Lock()
