@@ -19,7 +19,7 @@ const indexSpaceRetry = 100 * time.Millisecond
 // it wait too, as their own deliveries do. While the index opens or closes a full disk is an error.
 type indexFS struct {
 	pebblevfs.FS
-	ix *PebbleIndex
+	d *indexDatabase
 }
 
 // GetDiskUsage tells Pebble not to look: it only paces deletions by it, and an error would count as
@@ -35,36 +35,36 @@ func (f indexFS) Unwrap() pebblevfs.FS { return f.FS }
 func (f indexFS) Create(
 	name string, c pebblevfs.DiskWriteCategory,
 ) (file pebblevfs.File, err error) {
-	err = f.ix.retry(name, func() error {
+	err = f.d.retry(name, func() error {
 		file, err = f.FS.Create(name, c)
 		return err
 	})
 	if err != nil {
 		return nil, err // Not a file that holds nil: Pebble closes every file that it has.
 	}
-	return indexFile{file, f.ix, name}, nil
+	return indexFile{file, f.d, name}, nil
 }
 
 // OpenDir is FS.OpenDir, for syncs that must not fail: see indexDir.
 func (f indexFS) OpenDir(name string) (pebblevfs.File, error) {
-	d, err := f.FS.OpenDir(name)
+	dir, err := f.FS.OpenDir(name)
 	if err != nil {
 		return nil, err
 	}
-	return indexDir{d, f.ix}, nil
+	return indexDir{dir, f.d}, nil
 }
 
 // indexDir is a folder that Pebble syncs.
 type indexDir struct {
 	pebblevfs.File
-	ix *PebbleIndex
+	d *indexDatabase
 }
 
 // Sync is File.Sync. A failure ends the index and this goroutine: Pebble would panic with it, in
 // goroutines of its own where nobody can recover.
-func (d indexDir) Sync() error {
-	if err := d.File.Sync(); err != nil {
-		d.ix.fail(err)
+func (dir indexDir) Sync() error {
+	if err := dir.File.Sync(); err != nil {
+		dir.d.fail(err)
 		runtime.Goexit()
 	}
 	return nil
@@ -72,33 +72,33 @@ func (d indexDir) Sync() error {
 
 // Rename is FS.Rename, waiting for space.
 func (f indexFS) Rename(from, to string) error {
-	return f.ix.retry(to, func() error { return f.FS.Rename(from, to) })
+	return f.d.retry(to, func() error { return f.FS.Rename(from, to) })
 }
 
 // ReuseForWrite is FS.ReuseForWrite, waiting for space.
 func (f indexFS) ReuseForWrite(
 	from, to string, c pebblevfs.DiskWriteCategory,
 ) (file pebblevfs.File, err error) {
-	err = f.ix.retry(to, func() error {
+	err = f.d.retry(to, func() error {
 		file, err = f.FS.ReuseForWrite(from, to, c)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return indexFile{file, f.ix, to}, nil
+	return indexFile{file, f.d, to}, nil
 }
 
 // indexFile is a file that Pebble writes.
 type indexFile struct {
 	pebblevfs.File
-	ix   *PebbleIndex
+	d    *indexDatabase
 	name string
 }
 
 // Write is File.Write, waiting for space: it goes on behind what the full disk still took.
 func (f indexFile) Write(p []byte) (n int, err error) {
-	err = f.ix.retry(f.name, func() error {
+	err = f.d.retry(f.name, func() error {
 		m, err := f.File.Write(p[n:])
 		n += m
 		return err
@@ -107,17 +107,17 @@ func (f indexFile) Write(p []byte) (n int, err error) {
 }
 
 // retry calls op until it meets no full disk.
-func (ix *PebbleIndex) retry(name string, op func() error) error {
+func (d *indexDatabase) retry(name string, op func() error) error {
 	for warned := false; ; warned = true {
 		err := op()
 		if err == nil || !vfs.IsNoSpace(err) {
 			return err
 		}
 		if !warned {
-			ix.logger.Warn("disk is full; the schedule index waits for space",
+			d.ix.logger.Warn("disk is full; the schedule index waits for space",
 				zap.String("file", name))
 		}
-		if !ix.waitForSpace() {
+		if !d.waitForSpace() {
 			return err
 		}
 	}
@@ -125,9 +125,9 @@ func (ix *PebbleIndex) retry(name string, op func() error) error {
 
 // waitForSpace waits a moment. It returns false while the index opens, and once it closes or
 // failed.
-func (ix *PebbleIndex) waitForSpace() bool {
+func (d *indexDatabase) waitForSpace() bool {
 	select {
-	case <-ix.serving:
+	case <-d.ix.serving:
 	default:
 		return false
 	}
@@ -136,9 +136,9 @@ func (ix *PebbleIndex) waitForSpace() bool {
 	select {
 	case <-t.C():
 		return true
-	case <-ix.closing:
+	case <-d.ix.closing:
 		return false
-	case <-ix.failed:
+	case <-d.failed:
 		return false
 	}
 }

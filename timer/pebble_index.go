@@ -3,9 +3,10 @@ package timer
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	pebblevfs "github.com/cockroachdb/pebble/v2/vfs"
@@ -23,6 +24,8 @@ const (
 
 	// rebuildNote is a file that asks the next OpenIndex to wipe the index: a read met damage.
 	rebuildNote = "REBUILD"
+	// lockName is the file that the index holds locked, named as Pebble would.
+	lockName = "LOCK"
 )
 
 // PebbleIndex is the Index over a Pebble database, one for a data directory. It runs without
@@ -32,20 +35,15 @@ type PebbleIndex struct {
 	fs     vfs.FS
 	dir    string
 	logger *zap.Logger
-	lock   *pebble.Lock
-	db     *pebble.DB
+	lock   io.Closer // of the folder, through all databases
 
-	serving chan struct{} // closed once open
-	closing chan struct{} // closed by Interrupt
-	failed  chan struct{} // closed with the first failure
+	database *indexDatabase // the one that serves; fixed once open
+	db       *pebble.DB     // its
 
-	interrupt   sync.Once
-	compactions *indexCompactions // of the present database
-	failure     struct {          // short
-		sync.Mutex
-		err    error
-		closed bool
-	}
+	serving   chan struct{} // closed once open
+	closing   chan struct{} // closed by Interrupt
+	interrupt sync.Once
+	closed    atomic.Bool
 }
 
 // OpenIndex opens or makes the index in dir. An index that is damaged, or that a read found damaged
@@ -56,7 +54,7 @@ func OpenIndex(fs vfs.FS, dir string, logger *zap.Logger) (*PebbleIndex, error) 
 	}
 	ix := &PebbleIndex{
 		fs: fs, dir: dir, logger: logger.Named("index"),
-		serving: make(chan struct{}), closing: make(chan struct{}), failed: make(chan struct{}),
+		serving: make(chan struct{}), closing: make(chan struct{}),
 	}
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make schedule index %s: %w", dir, err)
@@ -64,7 +62,7 @@ func OpenIndex(fs vfs.FS, dir string, logger *zap.Logger) (*PebbleIndex, error) 
 	if err := fs.SyncDir(fs.PathDir(dir)); err != nil {
 		return nil, fmt.Errorf("sync the parent of schedule index %s: %w", dir, err)
 	}
-	lock, err := pebble.LockDirectory(dir, fs)
+	lock, err := fs.Lock(fs.PathJoin(dir, lockName))
 	if err != nil {
 		return nil, fmt.Errorf("lock schedule index %s: %w", dir, err)
 	}
@@ -93,8 +91,6 @@ func (ix *PebbleIndex) openOrWipe() error {
 		}
 		ix.logger.Warn("schedule index cannot be read; the schedules rebuild it from their logs",
 			zap.String("dir", ix.dir), zap.Error(err))
-		ix.failed = make(chan struct{})
-		ix.failure.err = nil
 	}
 	if err := ix.wipe(); err != nil {
 		return fmt.Errorf("wipe schedule index %s: %w", ix.dir, err)
@@ -120,7 +116,7 @@ func (ix *PebbleIndex) wipe() error {
 		return err
 	}
 	for _, name := range names {
-		if name == "LOCK" || name == rebuildNote {
+		if name == lockName || name == rebuildNote {
 			continue
 		}
 		if err := ix.fs.RemoveAll(ix.fs.PathJoin(ix.dir, name)); err != nil {
@@ -137,126 +133,22 @@ func (ix *PebbleIndex) wipe() error {
 	return ix.fs.SyncDir(ix.dir)
 }
 
-// open opens the database. Pebble reports some failures only to its logger and expects that call
-// not to return, so the opening goroutine may end without a result.
+// open opens the database. One that cannot be opened has left the folder when it returns.
 func (ix *PebbleIndex) open() error {
-	var db *pebble.DB
-	ix.compactions = newIndexCompactions()
-	ended := make(chan struct{})
-	err := ix.guard(func() (err error) {
-		defer close(ended)
-		db, err = pebble.Open(ix.dir, ix.options())
-		return err
-	})
+	d, err := openDatabase(ix)
 	if err != nil {
-		letEnd(ended)
-	}
-	if err == nil {
-		ix.db = db
-		ix.compactions.begin()
-	}
-	return err
-}
-
-// endTurnsMax bounds how often letEnd lets others run.
-const endTurnsMax = 10_000
-
-// letEnd lets an opening that has failed give its lock back, before the index is made anew in the
-// same folder. It does not wait for ever: an opening may be stuck behind a job that has been ended.
-func letEnd(ended <-chan struct{}) {
-	for range endTurnsMax {
-		select {
-		case <-ended:
-			return
-		default:
-			runtime.Gosched()
-		}
-	}
-}
-
-func (ix *PebbleIndex) options() *pebble.Options {
-	o := &pebble.Options{
-		FS:                          indexFS{ix.fs, ix},
-		Lock:                        ix.lock,
-		Logger:                      indexLogger{ix},
-		DisableWAL:                  true,
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                indexMemTableBytes,
-		MemTableStopWritesThreshold: indexMemTablesMax,
-		CacheSize:                   indexCacheBytes,
-		MaxOpenFiles:                indexFilesMax,
-		EventListener: &pebble.EventListener{
-			BackgroundError: ix.backgroundError,
-			DataCorruption:  ix.dataCorruption,
-		},
-	}
-	o.Experimental.CompactionScheduler = ix.compactions
-	return o
-}
-
-// guard runs f and returns its error, or the failure that ended f's goroutine.
-func (ix *PebbleIndex) guard(f func() error) error {
-	done := make(chan error, 1)
-	// Stopped by f's end, or by Fatalf ending the goroutine; guard waits for either.
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
 		return err
-	case <-ix.failed:
-		return ix.failedErr()
 	}
-}
-
-// backgroundError ends the index: Pebble would try again at once and for ever. A full disk never
-// gets here, see indexFS. Ending the goroutine leaves Pebble's job marked as running, so that it is
-// not started again; a failed database is therefore never closed, only abandoned.
-func (ix *PebbleIndex) backgroundError(err error) {
-	ix.fail(err)
-	runtime.Goexit()
-}
-
-// dataCorruption is Pebble's call when it reads damage. The note has the next start rebuild the
-// index; the error itself reaches whoever was reading.
-func (ix *PebbleIndex) dataCorruption(info pebble.DataCorruptionInfo) {
-	ix.noteDamage()
-	ix.fail(fmt.Errorf("file %s is damaged: %w", info.Path, info.Details))
-}
-
-// noteDamage has the next start rebuild the index.
-func (ix *PebbleIndex) noteDamage() {
-	note := ix.fs.PathJoin(ix.dir, rebuildNote)
-	if err := ix.fs.WriteFileAtomic(note, nil); err != nil {
-		ix.logger.Error("the next start cannot be told to rebuild the schedule index; remove it",
-			zap.String("dir", ix.dir), zap.Error(err))
-	}
-}
-
-// fail records the first failure.
-func (ix *PebbleIndex) fail(err error) {
-	ix.failure.Lock()
-	defer ix.failure.Unlock()
-	if ix.failure.err != nil {
-		return
-	}
-	ix.failure.err = fmt.Errorf("%w: %s: %w; restart to open or rebuild it", ErrIndex, ix.dir, err)
-	close(ix.failed)
-	ix.logger.Error("schedule index failed", zap.String("dir", ix.dir), zap.Error(err))
-}
-
-func (ix *PebbleIndex) failedErr() error {
-	ix.failure.Lock()
-	defer ix.failure.Unlock()
-	return ix.failure.err
+	ix.database, ix.db = d, d.db
+	return nil
 }
 
 // check returns the failure, if there is one. It is asked before each call.
 func (ix *PebbleIndex) check() error {
-	ix.failure.Lock()
-	defer ix.failure.Unlock()
-	if ix.failure.closed {
+	if ix.closed.Load() {
 		return fmt.Errorf("schedule index %s: %w", ix.dir, ErrClosed)
 	}
-	return ix.failure.err
+	return ix.database.failedErr()
 }
 
 // judge wraps an error of a call; damage leaves a note, so that the next start rebuilds the index.
@@ -265,11 +157,11 @@ func (ix *PebbleIndex) judge(what string, err error) error {
 		return nil
 	}
 	if pebble.IsCorruptionError(err) || errors.Is(err, ErrIndex) {
-		ix.noteDamage()
+		ix.database.noteDamage()
 	}
 	err = fmt.Errorf("%s: %w", what, err)
-	ix.fail(err)
-	return ix.failedErr()
+	ix.database.fail(err)
+	return ix.database.failedErr()
 }
 
 // Load returns how far the partition's entries follow the logs.
@@ -415,7 +307,7 @@ func (ix *PebbleIndex) Flush() error {
 	}
 	// Guarded: it can wait for a flush whose goroutine a failure has ended.
 	var flushed <-chan struct{}
-	err := ix.guard(func() (err error) {
+	err := ix.database.guard(func() (err error) {
 		flushed, err = ix.db.AsyncFlush()
 		return err
 	})
@@ -425,8 +317,8 @@ func (ix *PebbleIndex) Flush() error {
 	select {
 	case <-flushed:
 		return nil
-	case <-ix.failed:
-		return ix.failedErr()
+	case <-ix.database.failed:
+		return ix.database.failedErr()
 	}
 }
 
@@ -435,68 +327,33 @@ func (ix *PebbleIndex) Flush() error {
 func (ix *PebbleIndex) Interrupt() { ix.interrupt.Do(func() { close(ix.closing) }) }
 
 // Close flushes and closes the index. No call may follow. A failed index is abandoned: what it had
-// not written is rebuilt from the logs.
+// not written is rebuilt from the logs. Either way its folder is free for another then.
 func (ix *PebbleIndex) Close() error {
-	if err := ix.check(); err != nil {
-		return errors.Join(err, ix.lock.Close())
+	if ix.closed.Load() {
+		return ix.check()
 	}
 	ix.Interrupt()
 	err := ix.Flush()
-	ix.failure.Lock()
-	ix.failure.closed = true
-	ix.failure.Unlock()
+	ix.closed.Store(true)
+	if err == nil {
+		err = ix.database.guard(ix.db.Close)
+		if err != nil {
+			err = fmt.Errorf("close schedule index %s: %w", ix.dir, err)
+		}
+	}
 	if err != nil {
-		return errors.Join(err, ix.lock.Close())
+		ix.database.abandon(err)
 	}
-	if err := ix.guard(ix.db.Close); err != nil {
-		return errors.Join(fmt.Errorf("close schedule index %s: %w", ix.dir, err), ix.lock.Close())
-	}
-	return ix.lock.Close()
+	return errors.Join(err, ix.lock.Close())
 }
 
 // Failed is closed when the index failed; Err then says why. Its schedules fail with it.
-func (ix *PebbleIndex) Failed() <-chan struct{} { return ix.failed }
+func (ix *PebbleIndex) Failed() <-chan struct{} { return ix.database.failed }
 
 // Err returns why the index failed, or nil.
-func (ix *PebbleIndex) Err() error { return ix.failedErr() }
-
-// indexLogger passes Pebble's words on.
-type indexLogger struct{ ix *PebbleIndex }
-
-// Infof drops what Pebble tells about its work.
-func (l indexLogger) Infof(string, ...any) {}
-
-// Errorf logs a warning: what matters reaches the caller as an error as well.
-func (l indexLogger) Errorf(format string, args ...any) {
-	l.ix.logger.Warn(fmt.Sprintf(format, args...))
-}
-
-// Fatalf records the failure and ends the goroutine: Pebble expects that it does not return.
-func (l indexLogger) Fatalf(format string, args ...any) {
-	fatal := &fatalError{text: fmt.Sprintf(format, args...)}
-	for _, arg := range args {
-		if err, ok := arg.(error); ok {
-			fatal.cause = err
-		}
-	}
-	l.ix.fail(fatal)
-	runtime.Goexit()
-}
-
-// fatalError is what Pebble told Fatalf, with the error among its arguments.
-type fatalError struct {
-	text  string
-	cause error
-}
-
-// Error returns Pebble's text.
-func (e *fatalError) Error() string { return e.text }
-
-// Unwrap returns the error that Pebble gave up for, or nil.
-func (e *fatalError) Unwrap() error { return e.cause }
+func (ix *PebbleIndex) Err() error { return ix.database.failedErr() }
 
 var (
-	_ Index         = (*PebbleIndex)(nil)
-	_ pebble.Logger = indexLogger{}
-	_ pebblevfs.FS  = indexFS{}
+	_ Index        = (*PebbleIndex)(nil)
+	_ pebblevfs.FS = indexFS{}
 )
