@@ -124,28 +124,21 @@ func (v *dirVerification) run(ctx context.Context, job verifyJob) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var found []log.Finding
-	sums, err := job.read(ctx, job.dir, func(f log.Finding) { found = append(found, f) })
+	findings := folderFindings{v: v, dir: job.dir}
+	sums, err := job.read(ctx, job.dir, findings.add)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
 		// The rest is still worth reading.
-		found = append(found, log.Finding{Grade: log.GradeDamage, File: job.dir, Err: err})
+		findings.add(log.Finding{Grade: log.GradeDamage, File: job.dir, Err: err})
 	}
-	if len(found) > 0 && v.isDeleted(job.dir) {
+	if findings.report(); findings.void {
 		return nil
-	}
-	damage := 0
-	for _, f := range found {
-		if f.Grade != log.GradeRemark {
-			damage++
-		}
-		v.report(f)
 	}
 	v.out.Lock()
 	defer v.out.Unlock()
-	f := VerifiedFolder{Name: job.name, Dir: job.dir, Logs: sums, Damage: damage}
+	f := VerifiedFolder{Name: job.name, Dir: job.dir, Logs: sums, Damage: findings.damage}
 	v.out.folders = append(v.out.folders, f)
 	if v.o.OnFolder != nil {
 		v.o.OnFolder(f)
@@ -187,10 +180,11 @@ func (v *dirVerification) plan() ([]verifyJob, error) {
 }
 
 // topics returns the folders of partitions that are there, sorted, and the topic and partition to
-// which each belongs. A folder that the metadata names and that is not there is reported.
+// which each belongs. A folder that the metadata names and that is not there is reported, and so is
+// one that is being removed, which is left out.
 func (v *dirVerification) topics(meta string) (names []string, known map[string]string, err error) {
 	// The metadata first: a server makes the folders of a topic before it names them there.
-	known, err = v.namedFolders()
+	known, removed, err := namedFolders(v.o.FS, v.o.DataDir)
 	if err != nil {
 		v.report(log.Finding{Grade: log.GradeDamage, File: meta, Err: err})
 	}
@@ -200,9 +194,18 @@ func (v *dirVerification) topics(meta string) (names []string, known map[string]
 		return nil, nil, err
 	}
 	slices.Sort(names)
+	names = slices.DeleteFunc(names, func(name string) bool {
+		if removed[name] {
+			v.report(log.Finding{
+				Grade: log.GradeRemark, File: v.o.FS.PathJoin(dir, name),
+				Err: errors.New("its topic was deleted, and it is being removed, or will be at a start"),
+			})
+		}
+		return removed[name]
+	})
 	for _, folder := range slices.Sorted(maps.Keys(known)) {
 		path := v.o.FS.PathJoin(dir, folder)
-		if !slices.Contains(names, folder) && !v.isDeleted(path) {
+		if !slices.Contains(names, folder) && !IsDeleted(v.o.FS, path) {
 			v.report(log.Finding{
 				Grade: log.GradeDamage, File: path,
 				Err: fmt.Errorf("the folder of partition %s is missing", known[folder]),
@@ -210,34 +213,6 @@ func (v *dirVerification) topics(meta string) (names []string, known map[string]
 		}
 	}
 	return names, known, nil
-}
-
-// namedFolders returns the topic and partition of each folder that the metadata names now.
-func (v *dirVerification) namedFolders() (map[string]string, error) {
-	known := map[string]string{}
-	image, err := metadata.Inspect(v.o.FS, v.o.FS.PathJoin(v.o.DataDir, metadataDir))
-	if err != nil {
-		return known, err
-	}
-	for _, t := range image.Topics() {
-		for i := range t.Partitions {
-			known[fmt.Sprintf("%s-%d", t.ID, i)] = fmt.Sprintf("%s-%d", t.Name, i)
-		}
-	}
-	return known, nil
-}
-
-// isDeleted says whether a partition's folder is gone because a server has deleted its topic
-// meanwhile.
-func (v *dirVerification) isDeleted(dir string) bool {
-	if v.o.FS.PathBase(v.o.FS.PathDir(dir)) != topicsDir {
-		return false
-	}
-	if _, err := v.o.FS.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	known, err := v.namedFolders()
-	return err == nil && known[v.o.FS.PathBase(dir)] == ""
 }
 
 // totalBytes is how many bytes of segments the jobs will read. What cannot be looked at counts

@@ -56,7 +56,7 @@ func (j *journalInspection) checkRefs(ctx context.Context, onFinding func(log.Fi
 		}
 		whole, path, err := log.InspectRef(j.v.o.FS, dir, ref.entry)
 		// A server may have compacted or deleted the segment meanwhile; then its note says more.
-		if whole || !j.isNeeded(dir, ref) {
+		if whole || !j.isNeeded(dir, ref) || IsDeleted(j.v.o.FS, dir) {
 			continue
 		}
 		what := fmt.Errorf("%w: the commit journal, record %d, says that offsets %d to %d lie in the %d"+

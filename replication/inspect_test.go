@@ -10,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/vfs"
 	"github.com/chronosdb/chronosdb/replication/metadata"
+	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 // verified is a closed data directory with something of everything in it.
@@ -171,6 +174,71 @@ func TestVerifyComparesTheJournalWithTheSegments(t *testing.T) {
 	}
 }
 
+// TestVerifyAfterAnInterruptedDeletion: the commit journal still names the segments of a topic whose
+// files were half removed when the power went.
+func TestVerifyAfterAnInterruptedDeletion(t *testing.T) {
+	n := startNode(t)
+	n.set(metadata.ConfigInternalSegmentBytes, "10000000")
+	for range 3 {
+		n.append(n.batch(-1, -1, rec{value: strings.Repeat("x", 300<<10)}))
+		n.idle()
+	}
+	v := &verified{t: t, fs: n.fs.Crash(0, rand.New(rand.NewPCG(1, 1)))}
+	dir := n.partitionDir(n.topic.ID, 0)
+	_ = n.Close() // it is dead: this ends its goroutines
+	removeNamed(t, v.fs, dir, ".log")
+	if found, _ := v.verify(1); !slices.ContainsFunc(found, func(f log.Finding) bool {
+		return f.Grade == log.GradeDamage && strings.Contains(f.Err.Error(), "the commit journal, record")
+	}) {
+		t.Fatalf("found %v without the segments of a topic that is there", found)
+	}
+	store, err := metadata.OpenStore(metadata.StoreOptions{
+		FS: v.fs, Dir: "/data/metadata", Clock: n.clock, Logger: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deletion := metadata.Command{DeleteTopic: &metadata.DeleteTopic{ID: n.topic.ID}}
+	if _, err := store.Propose(deletion); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found, folders := v.verify(1)
+	if len(found) != 1 || found[0].Grade != log.GradeRemark || found[0].File != dir {
+		t.Errorf("found %v", found)
+	}
+	if slices.ContainsFunc(folders, func(f VerifiedFolder) bool { return f.Dir == dir }) {
+		t.Errorf("what is being removed was verified: %+v", folders)
+	}
+}
+
+// TestVerifyTellsOfEveryFinding: findings are held back a few at a time, and none is lost.
+func TestVerifyTellsOfEveryFinding(t *testing.T) {
+	for _, n := range []int{1, findingsHeldMax - 1, findingsHeldMax, 3*findingsHeldMax + 5} {
+		told, most := 0, 0
+		v := &dirVerification{o: VerifyOptions{FS: vfs.NewCrash(1), DataDir: "/data"}}
+		v.o.OnFinding = func(log.Finding) { told++ }
+		job := verifyJob{name: "metadata", dir: "/data/metadata"}
+		job.read = func(
+			_ context.Context, _ string, onFinding func(log.Finding),
+		) ([]log.VerifySummary, error) {
+			for i := range n {
+				onFinding(log.Finding{Grade: log.GradeDamage, Position: int64(i), Err: vfs.ErrIO})
+				most = max(most, i+1-told)
+			}
+			return nil, nil
+		}
+		if err := v.run(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		if told != n || v.out.folders[0].Damage != n || most >= findingsHeldMax {
+			t.Errorf("%d of %d findings were told, %d held at most, %+v", told, n, most, v.out.folders)
+		}
+	}
+}
+
 // TestVerifyMissesTheMetadata: without it nothing says which folders there should be.
 func TestVerifyMissesTheMetadata(t *testing.T) {
 	v := newVerified(t)
@@ -215,6 +283,96 @@ func TestVerifyBesideChanges(t *testing.T) {
 		damaged := slices.ContainsFunc(found, func(f log.Finding) bool { return f.Grade == log.GradeDamage })
 		if err != nil || changes == 0 || damaged {
 			t.Errorf("%v: %d changes, found %v, %v", op.Op, changes, found, err)
+		}
+	}
+}
+
+// TestVerifyBesideASlowDeletion deletes a topic at each file operation of a Verify in turn. The disk
+// takes long to remove the folder: some of its files are gone, the others are still there.
+func TestVerifyBesideASlowDeletion(t *testing.T) {
+	for _, gone := range []string{".log", log.NoteName} {
+		for _, op := range []vfs.Op{vfs.OpOpen, vfs.OpList, vfs.OpStat} {
+			hits := 0
+			for verifyBesideDeletion(t, gone, vfs.Fault{Op: op, Nth: hits + 1, Times: 1}) {
+				hits++
+			}
+			if t.Logf("without %s, %v: %d operations", gone, op, hits); hits < 3 {
+				t.Error("those are few")
+			}
+		}
+	}
+}
+
+// verifyBesideDeletion has a Verify meet the deletion at one of its operations, and reports whether
+// there was such a one.
+func verifyBesideDeletion(t *testing.T, gone string, op vfs.Fault) bool {
+	t.Helper()
+	fs := vfs.NewCrash(1)
+	disk := vfs.NewFaulty(fs)
+	n := &node{t: t, fs: fs, clock: clock.NewManual(time.UnixMilli(1_700_000_000_000))}
+	n.openOver(disk, new([]error))
+	topic, err := n.CreateTopic(TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.topic = topic
+	for i := range batch.Sequence(3) {
+		n.append(n.batch(5, 2*i, rec{value: strings.Repeat("x", 300<<10)}, rec{value: "later", delay: at(1 << 30)}))
+		n.idle()
+	}
+	dir := n.partitionDir(topic.ID, 0)
+	disk.Add(vfs.Fault{Op: vfs.OpRemove, Glob: dir, Err: vfs.ErrIO, Before: func(string) {
+		removeNamed(t, fs, dir, gone)
+	}})
+	hit := false
+	op.Before = func(string) {
+		hit = true
+		if err := n.DeleteTopic(topic.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	var found []log.Finding
+	_, err = Verify(t.Context(), VerifyOptions{
+		FS: vfs.NewFaulty(fs, op), DataDir: "/data", Clock: impatient{clock.Real()},
+		OnFinding: func(f log.Finding) {
+			if f.Grade != log.GradeRemark {
+				found = append(found, f)
+			}
+		},
+	})
+	if err != nil || len(found) > 0 {
+		t.Errorf("without %s, %v %d: found %v, %v", gone, op.Op, op.Nth, found, err)
+	}
+	if err := n.Manager.Close(); err != nil {
+		t.Error(err)
+	}
+	return hit
+}
+
+// impatient is a clock on which no wait takes time.
+type impatient struct{ clock.Clock }
+
+func (c impatient) NewTimer(time.Duration) clock.Timer { return c.Clock.NewTimer(0) }
+
+// removeNamed removes the files below a folder whose names end so.
+func removeNamed(t *testing.T, fs vfs.FS, dir, end string) {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, name := range names {
+		path := fs.PathJoin(dir, name)
+		info, err := fs.Stat(path)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case info.IsDir():
+			removeNamed(t, fs, path, end)
+		case strings.HasSuffix(name, end):
+			if err := fs.Remove(path); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/log/journal"
 	"github.com/chronosdb/chronosdb/log/vfs"
+	"github.com/chronosdb/chronosdb/replication"
 )
 
 // oneBatch is a stored batch of one record.
@@ -100,28 +101,99 @@ func TestDumpOfWhatALogMayHold(t *testing.T) {
 	}
 }
 
-// TestDumpBesideADeletion: a server may delete a folder that was just seen, and the rest is printed.
+// TestDumpBesideADeletion: a server may delete a folder, or a part of it, at any moment. The rest is
+// printed, and what is left out is named.
 func TestDumpBesideADeletion(t *testing.T) {
-	topics := filepath.Join(t.TempDir(), "topics")
-	for _, name := range []string{"a-0", "b-0"} {
-		if err := os.MkdirAll(filepath.Join(topics, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		note := filepath.Join(topics, name, "leader-epochs")
-		if err := os.WriteFile(note, []byte("chronosdb leader-epochs 1\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var out bytes.Buffer
-	d := &dumper{
-		fs: vfs.NewFaulty(vfs.OS(), vfs.Fault{Op: vfs.OpList, Glob: "a-0", Before: func(path string) {
-			if err := os.RemoveAll(path); err != nil {
-				t.Error(err)
+	for _, at := range []vfs.Fault{
+		{Op: vfs.OpList, Glob: "a-0"}, {Op: vfs.OpStat, Glob: "leader-epochs"},
+		{Op: vfs.OpOpen, Glob: "leader-epochs"},
+	} {
+		for _, whole := range []bool{true, false} {
+			topics := filepath.Join(t.TempDir(), "topics")
+			for _, name := range []string{"a-0", "b-0"} {
+				if err := os.MkdirAll(filepath.Join(topics, name), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				note := filepath.Join(topics, name, "leader-epochs")
+				if err := os.WriteFile(note, []byte("chronosdb leader-epochs 1\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}}),
-		out: &dumpWriter{out: &out}, shown: map[string]bool{},
+			folder := filepath.Join(topics, "a-0")
+			at.Times, at.Before = 1, func(string) {
+				if err := os.RemoveAll(folder); err != nil {
+					t.Error(err)
+				}
+			}
+			var out, notes bytes.Buffer
+			d := &dumper{
+				fs: vfs.NewFaulty(vfs.OS(), at), out: &dumpWriter{out: &out}, notes: &notes,
+				shown: map[string]bool{},
+			}
+			told := folder + " was removed while it was read"
+			if whole {
+				err := d.folder(topics)
+				if err != nil || !strings.Contains(out.String(), "b-0") || notes.String() != "note: "+told+"\n" {
+					t.Errorf("%v: %v, told %q\n%s", at.Op, err, notes.String(), out.String())
+				}
+				continue
+			}
+			if err := d.dump(folder); err == nil || err.Error() != told {
+				t.Errorf("%v: %v", at.Op, err)
+			}
+		}
 	}
-	if err := d.folder(topics); err != nil || !strings.Contains(out.String(), "b-0") {
-		t.Errorf("%v\n%s", err, out.String())
+}
+
+// TestDumpOfADeletedTopic: what is missing in a folder that is being removed is no damage, and a path
+// that never was there was not removed.
+func TestDumpOfADeletedTopic(t *testing.T) {
+	dir := t.TempDir()
+	disk := vfs.NewFaulty(vfs.OS())
+	m, err := replication.Open(replication.Options{DataDir: dir, FS: disk, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := m.CreateTopic(replication.TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := m.Partition(topic.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Append(t.Context(), oneBatch(t, "kept"), replication.AppendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.RunUntilIdle(); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(dir, "topics", fmt.Sprintf("%s-0", topic.ID))
+	disk.Add(vfs.Fault{Op: vfs.OpRemove, Glob: folder, Err: vfs.ErrIO, Before: func(string) {
+		if err := os.Remove(filepath.Join(folder, "recovery-point")); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err := m.DeleteTopic(topic.ID); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := run(t, command(t, "log", "dump", "--verify", folder))
+	if code != exitFailed || !strings.Contains(stderr, folder+" was removed while it was read") {
+		t.Errorf("dump: exit %d, %s", code, stderr)
+	}
+	code, stdout, stderr := run(t, command(t, "log", "dump", "--verify", dir))
+	if code != 0 || strings.Contains(stdout, "damage") {
+		t.Errorf("dump of all: exit %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr = run(t, command(t, "log", "verify", "--data-dir", dir))
+	if code != 0 || !strings.Contains(stdout, "remarks=1") {
+		t.Errorf("verify: exit %d\n%s%s", code, stdout, stderr)
+	}
+	code, _, stderr = run(t, command(t, "log", "dump", folder+"7"))
+	if code != exitFailed || !strings.Contains(stderr, "no such file") {
+		t.Errorf("dump of what never was: exit %d, %s", code, stderr)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -50,7 +51,7 @@ func newLogDump() *cobra.Command {
 			noteHolder(fsys, args[0], cmd.ErrOrStderr())
 			d := &dumper{
 				o: o, fs: fsys, out: &dumpWriter{out: cmd.OutOrStdout(), json: o.output == "json"},
-				shown: map[string]bool{},
+				notes: cmd.ErrOrStderr(), shown: map[string]bool{},
 			}
 			return d.dump(args[0])
 		},
@@ -67,9 +68,10 @@ func newLogDump() *cobra.Command {
 
 // dumper is one log dump.
 type dumper struct {
-	o   dumpOptions
-	fs  vfs.FS
-	out *dumpWriter
+	o     dumpOptions
+	fs    vfs.FS
+	out   *dumpWriter
+	notes io.Writer // of what is not printed
 
 	damages int
 	shown   map[string]bool // findings, by file and byte
@@ -77,6 +79,20 @@ type dumper struct {
 
 // errDumpLimit ends the reading of one file, and is no error.
 var errDumpLimit = errors.New("limit reached")
+
+// removedError says that a server has removed what was to be printed.
+type removedError struct{ path string }
+
+// Error says so.
+func (e *removedError) Error() string { return e.path + " was removed while it was read" }
+
+// Unwrap returns fs.ErrNotExist.
+func (e *removedError) Unwrap() error { return fs.ErrNotExist }
+
+// isRemoved says whether an error means no more than that a folder is gone, or half gone.
+func (d *dumper) isRemoved(dir string, err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || replication.IsDeleted(d.fs, dir)
+}
 
 func (d *dumper) dump(path string) error {
 	info, err := d.fs.Stat(path)
@@ -91,10 +107,13 @@ func (d *dumper) dump(path string) error {
 	if err == nil && d.o.verify {
 		err = d.verify(path, info.IsDir())
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = damageError(d.damages)
 	}
-	return damageError(d.damages)
+	if err != nil && d.isRemoved(path, err) {
+		return &removedError{path}
+	}
+	return err
 }
 
 // finding prints what is wrong, once.
@@ -130,29 +149,51 @@ func (d *dumper) folder(dir string) error {
 	if d.fs.PathBase(dir) == replication.JournalName {
 		return d.journal(dir, "")
 	}
-	known := 0
+	known, gone := 0, 0
 	for _, name := range names {
 		path := d.fs.PathJoin(dir, name)
 		info, err := d.fs.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // A server has just deleted it.
+			gone++
 			continue
 		case err != nil:
 			return err
 		case info.IsDir() && d.isPartOfDataDir(dir, name):
-			err = d.folder(path)
+			err = d.partOf(path)
 		case !info.IsDir() && dumperOf(d.fs, path) != nil && !log.IsIndexName(name):
 			err = d.file(path)
 		default:
 			continue
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // as above
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // as above
+			gone++
+		case err != nil:
 			return err
+		default:
+			known++
 		}
-		known++
+	}
+	if known == 0 && gone > 0 {
+		return &removedError{dir}
 	}
 	if known == 0 && len(names) > 0 {
 		return fmt.Errorf("%s holds no file that can be printed", dir)
+	}
+	return nil
+}
+
+// partOf dumps a folder in a folder. One that is removed meanwhile is left out.
+func (d *dumper) partOf(dir string) error {
+	before := d.damages
+	err := d.folder(dir)
+	if err == nil && d.damages == before || !d.isRemoved(dir, err) {
+		return err
+	}
+	d.damages = before
+	if _, err := fmt.Fprintf(d.notes, "note: %v\n", &removedError{dir}); err != nil {
+		return fmt.Errorf("%w: %w", errDumpWrite, err)
 	}
 	return nil
 }
