@@ -131,6 +131,7 @@ func (s *stress) own(o *stressLog) {
 	rng := rand.New(rand.NewPCG(uint64(o.i), 99))
 	for s.running() {
 		var err error
+		o.l.CloseUnused()
 		switch rng.IntN(5) {
 		case 0:
 			_, err = o.l.Flush()

@@ -180,6 +180,7 @@ func (m *nodeModel) step() {
 		_, err := n.log.flush(drainHow{})
 		m.failed("drain", err)
 	case k < 91:
+		n.log.CloseUnused()
 		m.check(n)
 	case k < 94:
 		m.reopen()
