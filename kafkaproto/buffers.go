@@ -142,6 +142,18 @@ func (p *bufferPool) shrink(b []byte) []byte {
 	return smaller
 }
 
+// clip returns a buffer with the content of b and no more room, and takes b back. It is not pooled:
+// a class would be up to four times as large.
+func (p *bufferPool) clip(b []byte) []byte {
+	if cap(b) <= bufferClasses[0] {
+		return b
+	}
+	clipped := make([]byte, len(b))
+	copy(clipped, b)
+	p.put(b)
+	return clipped
+}
+
 // poison copies, because the race detector looks at every single write.
 func poison(b []byte) {
 	for n := copy(b, []byte{0xDB}); n > 0 && n < len(b); n *= 2 {

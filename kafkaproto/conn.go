@@ -279,6 +279,7 @@ func newWriter(c *conn) *writer {
 		Memory: c.s.answers,
 		Grow:   c.s.buffers.grow,
 		Shrink: c.s.buffers.shrink,
+		Clip:   c.s.buffers.clip,
 	}
 	return w
 }

@@ -172,6 +172,10 @@ func TestBuffers(t *testing.T) {
 		if string(b) != "content" || cap(b) != bufferClasses[0] {
 			t.Errorf("shrunk to %q, cap %d", b, cap(b))
 		}
+		b = p.clip(append(p.grow(b, 100_000), make([]byte, 70_000)...))
+		if !bytes.HasPrefix(b, []byte("content")) || len(b) != 70_007 || cap(b) != len(b) {
+			t.Errorf("clipped to %d bytes, cap %d", len(b), cap(b))
+		}
 		p.put(b)
 	}
 }

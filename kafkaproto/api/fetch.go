@@ -27,7 +27,7 @@ const (
 	fetchTopicBytes     = 96
 	fetchPartitionBytes = 184
 	// fetchSlackFactor bounds how many times as large as an answer its buffer may be while it waits
-	// for the socket: it is charged by the answer's bytes.
+	// for the socket. It is charged for the whole, which others could have.
 	fetchSlackFactor = 4
 	// noOffset is above every high watermark.
 	noOffset batch.Offset = math.MaxInt64
@@ -183,14 +183,11 @@ func (f *fetchReply) answer(g *gathering, w *Waiter, start int, reserved reserva
 	if err != nil {
 		w.backTo(reserved)
 		f.err = err
-		return gather(f, w, g.e.dst[:start]).e.dst
+		return w.fit(gather(f, w, g.e.dst[:start]).e.dst)
 	}
 	g.e.setSession(start, id)
 	f.count()
-	if cap(g.e.dst) > fetchSlackFactor*len(g.e.dst) {
-		return w.Shrink(g.e.dst)
-	}
-	return g.e.dst
+	return w.fit(g.e.dst)
 }
 
 // count tells each partition what the answer holds of it.

@@ -165,8 +165,8 @@ func TestFetchSeesWhatComesDuringItsLook(t *testing.T) {
 	})
 }
 
-// TestFetchKeepsNoLargeBufferForLittle: what waits for a slow socket is charged by its bytes, so its
-// buffer is not many times as large.
+// TestFetchKeepsNoLargeBufferForLittle: what waits for a slow socket does not hold a buffer many times
+// as large, which others could use.
 func TestFetchKeepsNoLargeBufferForLittle(t *testing.T) {
 	b := newBench(t)
 	id := b.topic("t", 1)
@@ -190,6 +190,43 @@ func TestFetchKeepsNoLargeBufferForLittle(t *testing.T) {
 		session = answered(t, 13, raw).SessionID
 		if cap(raw) > most {
 			t.Errorf("%d bytes are answered in a buffer of %d", len(raw), cap(raw))
+		}
+	}
+}
+
+// TestFetchIsChargedForItsBuffer: what an answer holds while it waits for the socket is charged, also
+// what its buffer does not use. Without memory for that, the buffer has no more than the answer.
+func TestFetchIsChargedForItsBuffer(t *testing.T) {
+	for _, size := range []int{100, 300 << 10, 600 << 10, 3 << 20} {
+		for _, memory := range []int64{64 << 20, int64(size), 0} {
+			b := newBench(t)
+			id := b.topic("t", 1)
+			b.replicas.Of("t", 0).Put(records(t, 1, size, batch.None))
+			have := scarce{memory, 1 << 20}
+			m := have
+			b.waiter.Memory = &m
+			r := fetchAt(13, id, 0)
+			r.MaxBytes, r.Topics[0].Partitions[0].PartitionMaxBytes = 4<<20, 1<<20
+			answer, err := b.start(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := answer.AppendTo(&b.waiter, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(answered(t, 13, raw).Topics[0].Partitions[0].RecordBatches); got < size {
+				t.Errorf("%d bytes of %d", got, size)
+			}
+			held, charged := int64(cap(raw)), have.left+have.pieces-m.left-m.pieces
+			// Without memory the first batch comes all the same, in as much as it takes.
+			if held > charged && (memory > int64(size) || int(held) > len(raw)+len(raw)/8+1024) {
+				t.Errorf("%d bytes with memory for %d: %d are held in a buffer of %d, %d are charged",
+					size, memory, len(raw), held, charged)
+			}
+			if b.waiter.ReleaseReserved(); m != have {
+				t.Errorf("%+v are left of %+v", m, have)
+			}
 		}
 	}
 }
@@ -229,6 +266,7 @@ func TestFetchSessionGoesOnElsewhere(t *testing.T) {
 			other := &bench{t: t, replicas: b.replicas, service: b.service, session: b.session}
 			other.waiter.Ctx, other.waiter.Clock, other.waiter.Memory = t.Context(), b.waiter.Clock, unbounded{}
 			other.waiter.Grow, other.waiter.Shrink = b.waiter.Grow, b.waiter.Shrink
+			other.waiter.Clip = b.waiter.Clip
 			if out := other.do(incremental(c.epoch, 0)).(*kmsg.FetchResponse); out.ErrorCode != 0 {
 				t.Errorf("%s: the other gets code %d", c.name, out.ErrorCode)
 			}

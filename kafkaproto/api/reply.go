@@ -50,6 +50,8 @@ type Waiter struct {
 	// Shrink returns a buffer with the content of p that is no larger than it must be, for a
 	// wait, and takes p back.
 	Shrink func(p []byte) []byte
+	// Clip returns a buffer with the content of p and no more room, and takes p back.
+	Clip func(p []byte) []byte
 
 	timer    clock.Timer
 	reserved reservation
@@ -104,6 +106,30 @@ func (w *Waiter) settle(r reservation, n int64) {
 	if over := n - r.shared - r.pieces; over > 0 {
 		w.tryReserve(over)
 	}
+}
+
+// fit charges an answer for the whole buffer that it is in until the socket has taken it. If that
+// is much larger, or there is no memory for what is not used of it, a smaller one takes its place.
+func (w *Waiter) fit(p []byte) []byte {
+	if cap(p) > fetchSlackFactor*len(p) {
+		p = w.Shrink(p)
+	}
+	if w.cover(p) {
+		return p
+	}
+	p = w.Clip(p)
+	w.cover(p) // What is over now was too late to refuse before: it is counted as settle does.
+	return p
+}
+
+// cover reserves what a buffer takes beyond what is reserved, if there is memory.
+func (w *Waiter) cover(p []byte) bool {
+	over := int64(cap(p)) - w.reserved.shared - w.reserved.pieces
+	if over <= 0 {
+		return true
+	}
+	_, ok := w.tryReserve(over)
+	return ok
 }
 
 // keep gives back what was reserved above n bytes of r.

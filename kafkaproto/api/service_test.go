@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ func newBench(t testing.TB) *bench {
 			return append(make([]byte, 0, len(p)+n), p...)
 		},
 		Shrink: func(p []byte) []byte { return p },
+		Clip:   slices.Clone[[]byte],
 	}
 	return b
 }
