@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -24,11 +25,53 @@ import (
 	"github.com/chronosdb/chronosdb/replication"
 )
 
+var stormTopics = []string{"steady", "fleeting"}
+
 const (
 	stormPartitions = 3
 	stormFetchers   = 6
-	stormSteps      = 100
+	stormSteps      = 200
 )
+
+var stormSeed = flag.Uint64("storm.seed", 0, "what is random in TestFetchStorm comes of this")
+
+// pace counts what the fetchers have done, for those who do something for every so much of it.
+type pace struct {
+	sync.Mutex
+	changed *sync.Cond
+	steps   int
+	over    bool
+}
+
+func newPace() *pace {
+	p := &pace{}
+	p.changed = sync.NewCond(p)
+	return p
+}
+
+// step notes one step, and end that the rest is not waited for.
+func (p *pace) step() {
+	p.Lock()
+	defer p.Unlock()
+	p.steps++
+	p.changed.Broadcast()
+}
+
+func (p *pace) end() {
+	p.Lock()
+	defer p.Unlock()
+	p.over = true
+	p.changed.Broadcast()
+}
+
+// await waits for so many steps more, or for the end.
+func (p *pace) await(n int) {
+	p.Lock()
+	defer p.Unlock()
+	for until := p.steps + n; p.steps < until && !p.over; {
+		p.changed.Wait()
+	}
+}
 
 // storm is a server over real partitions, to which things happen.
 type storm struct {
@@ -37,6 +80,7 @@ type storm struct {
 	m      *replication.Manager
 	server *Server
 	over   atomic.Bool
+	pace   *pace
 
 	batches, incremental, restarts atomic.Int64 // what has been seen
 }
@@ -63,8 +107,11 @@ func TestFetchStorm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &storm{t: t, seed: uint64(time.Now().UnixNano()), m: m, server: server}
-	t.Logf("seed %d", s.seed)
+	s := &storm{t: t, seed: *stormSeed, m: m, server: server, pace: newPace()}
+	if s.seed == 0 {
+		s.seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("rerun with -run TestFetchStorm -storm.seed=%d", s.seed)
 	served := make(chan error, 1)
 	// It ends with Drain below, and is waited for there.
 	go func() { served <- server.Serve() }()
@@ -111,6 +158,7 @@ func (s *storm) run() {
 		readers.Go(func() {
 			for step := 0; step < stormSteps && !s.t.Failed(); step++ {
 				f.step()
+				s.pace.step()
 			}
 			fetchers.Done()
 			f.finish()
@@ -118,6 +166,7 @@ func (s *storm) run() {
 	}
 	fetchers.Wait()
 	s.over.Store(true)
+	s.pace.end()
 	producers.Wait()
 	readers.Wait()
 }
@@ -132,14 +181,14 @@ func (s *storm) create(name string) {
 	}
 }
 
-// replace deletes a topic and makes it anew.
+// replace deletes a topic and makes it anew, again and again.
 func (s *storm) replace() {
 	for !s.over.Load() {
 		if err := s.m.DeleteTopic(s.m.Image().Topic("fleeting").ID); err != nil {
 			s.t.Error(err)
 		}
 		s.create("fleeting")
-		<-time.After(20 * time.Millisecond)
+		s.pace.await(stormFetchers * stormSteps / 20)
 	}
 }
 
@@ -156,7 +205,7 @@ func (s *storm) produce(name string, index int32) {
 				}
 			}
 		}
-		<-time.After(time.Duration(rng.IntN(2000)) * time.Microsecond)
+		s.pace.await(rng.IntN(3))
 	}
 }
 
@@ -198,12 +247,13 @@ type stormFetcher struct {
 	told    map[stormPlace]int64 // the offset that the session knows
 }
 
-// begin starts anew, with a version of its own.
-func (f *stormFetcher) begin() {
+// begin starts anew, with a version of its own. It is false if that cannot be.
+func (f *stormFetcher) begin() bool {
 	if f.nc == nil {
 		nc, err := net.Dial("tcp", f.server.Addr().String())
 		if err != nil {
-			f.t.Fatal(err)
+			f.t.Error(err)
+			return false
 		}
 		f.nc, f.in = nc, bufio.NewReader(nc)
 		f.version = int16(4 + f.rng.IntN(15))
@@ -216,7 +266,7 @@ func (f *stormFetcher) begin() {
 	if f.next == nil {
 		f.next = map[stormPlace]int64{}
 	}
-	for _, name := range []string{"steady", "fleeting"} {
+	for _, name := range stormTopics {
 		topic := f.m.Image().Topic(name)
 		if topic == nil {
 			continue
@@ -229,6 +279,7 @@ func (f *stormFetcher) begin() {
 			}
 		}
 	}
+	return true
 }
 
 // request asks for what has changed, or for everything.
@@ -238,7 +289,11 @@ func (f *stormFetcher) request() *kmsg.FetchRequest {
 	r.MaxWaitMillis, r.MinBytes = int32(f.rng.IntN(20)), int32([]int{0, 1, 20_000}[f.rng.IntN(3)])
 	r.MaxBytes = int32([]int{1, 10_000, 1 << 20, 1<<31 - 1}[f.rng.IntN(4)])
 	most := int32([]int{1, 5000, 1 << 20, 1<<31 - 1}[f.rng.IntN(4)])
-	for name, id := range f.ids {
+	for _, name := range stormTopics {
+		id, ok := f.ids[name]
+		if !ok {
+			continue
+		}
 		t := kmsg.NewFetchRequestTopic()
 		t.Topic, t.TopicID = name, id
 		for index := range int32(stormPartitions) {
@@ -260,8 +315,8 @@ func (f *stormFetcher) request() *kmsg.FetchRequest {
 
 // step is one fetch, which may end in the middle.
 func (f *stormFetcher) step() {
-	if f.nc == nil || f.ids == nil {
-		f.begin()
+	if (f.nc == nil || f.ids == nil) && !f.begin() {
+		return
 	}
 	r := f.request()
 	if _, err := f.nc.Write(encode(5, r)); err != nil {
@@ -269,8 +324,12 @@ func (f *stormFetcher) step() {
 		return
 	}
 	if f.rng.IntN(15) == 0 {
-		<-time.After(time.Duration(f.rng.IntN(3000)) * time.Microsecond)
-		_ = f.nc.Close() // Whether the request was read nobody knows.
+		// At once, when nobody knows whether the request was read, or in the middle of the answer,
+		// which has at least this much.
+		if _, err := io.CopyN(io.Discard, f.in, int64(f.rng.IntN(2)*(1+f.rng.IntN(8)))); err != nil {
+			f.t.Errorf("read: %v", err)
+		}
+		_ = f.nc.Close() // The server sees it go, and that is all there is to it.
 		f.nc = nil
 		return
 	}
