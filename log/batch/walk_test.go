@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronosdb/chronosdb/log/invariant"
 )
 
 func controlHeader(name string) []kmsg.Header {
@@ -353,7 +355,7 @@ func TestWalkAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		if got >= 1 {
+		if got >= 1 && !invariant.Enabled { // the race detector has a pool forget things at random
 			t.Errorf("%s: %v allocations", c, got)
 		}
 	}
