@@ -39,7 +39,7 @@ const modulePath = "github.com/chronosdb/chronosdb"
 // does. Imports go down, or sideways within one top-level folder.
 var floors = map[string]int{
 	"timer/clock": 0, "log/vfs": 0, "log/invariant": 0, "log/mutant": 0,
-	"log/batch": 1, "log/journal": 1, "timer/wheel": 1,
+	"log/batch": 1, "log/journal": 1, "timer/wheel": 1, "timer/recur": 1,
 	"log":         2,
 	"timer":       3,
 	"replication": 4, "groups": 4,
