@@ -241,6 +241,51 @@ func TestAnAppendThatCannotReadTakesOnePartitionOffline(t *testing.T) {
 	n.wantValues("kept")
 }
 
+// TestAnOfflineTopicCanBeDeleted: that, and making it anew, is what is left without a copy.
+func TestAnOfflineTopicCanBeDeleted(t *testing.T) {
+	for _, early := range []bool{true, false} { // offline since the start, or by a read
+		n, disk, failures := startFaulty(t)
+		n.append(n.batch(5, 0, rec{value: "lost"}))
+		n.append(n.batch(6, 0, rec{value: "staged", delay: at(1 << 20)}))
+		n.idle()
+		dir := n.partitionDir(n.topic.ID, 0)
+		op := vfs.Fault{Op: vfs.OpRead, Glob: dir + "/*.log", Err: vfs.ErrIO}
+		if early {
+			op.Glob = dir + "/recovery-point"
+			disk.Add(op)
+			n.restartOver(disk, failures)
+		} else {
+			n.restartOver(disk, failures)
+			disk.Add(op)
+			read := FetchRead{MaxBytes: 1 << 20, MinOne: true, CurrentEpoch: -1, LastFetchedEpoch: -1}
+			if _, _, err := n.part().Read(nil, read); !errors.Is(err, ErrOffline) {
+				t.Fatalf("the read gave %v", err)
+			}
+		}
+		if _, err := n.Partition(n.topic.ID, 0); !errors.Is(err, ErrOffline) {
+			t.Fatalf("the partition is in service: %v", err)
+		}
+		if err := n.DeleteTopic(n.topic.ID); err != nil {
+			t.Fatal(err)
+		}
+		if names, err := n.fs.List("/data/topics"); err != nil || len(names) != 0 {
+			t.Errorf("%v are left, %v", names, err)
+		}
+		disk.Clear()
+		var err error
+		n.topic, err = n.CreateTopic(TopicSpec{Name: "t", Partitions: 1, ReplicationFactor: -1}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.append(n.batch(5, 0, rec{value: "anew"}))
+		n.idle()
+		n.wantValues("anew")
+		if len(*failures) != 0 || n.Metrics().OfflinePartitions != 0 {
+			t.Errorf("%v, %d partitions are offline", *failures, n.Metrics().OfflinePartitions)
+		}
+	}
+}
+
 // TestDeliveryWithoutFileHandles: a record falls due while the staging log's segment cannot be
 // opened. It waits, and so do the checkpoints that read staged batches; the partition is served.
 func TestDeliveryWithoutFileHandles(t *testing.T) {
