@@ -15,8 +15,8 @@ func TestIsTransient(t *testing.T) {
 	for err, want := range map[error]bool{
 		unix.EMFILE: true, unix.EDQUOT: true, vfs.ErrNoSpace: true, ErrNoSpace: true, nil: false,
 		ErrFailed: false, ErrCorrupt: false, ErrUnreadable: false, vfs.ErrIO: false,
-		errors.Join(ErrFailed, vfs.ErrNoSpace):                      false,
-		fmt.Errorf("append: %w: %w", ErrFailed, ErrNoSpace):         false,
+		errors.Join(ErrFailed, vfs.ErrNoSpace):                       false,
+		fmt.Errorf("append: %w: %w", ErrFailed, ErrNoSpace):          false,
 		fmt.Errorf("open segment: %w", fmt.Errorf("%w", ErrNoSpace)): true,
 	} {
 		if got := IsTransient(err); got != want {

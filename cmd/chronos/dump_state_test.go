@@ -105,7 +105,8 @@ func TestDumpOfWhatALogMayHold(t *testing.T) {
 // printed, and what is left out is named.
 func TestDumpBesideADeletion(t *testing.T) {
 	for _, at := range []vfs.Fault{
-		{Op: vfs.OpList, Glob: "a-0"}, {Op: vfs.OpStat, Glob: "leader-epochs"},
+		{Op: vfs.OpList, Glob: "a-0"},
+		{Op: vfs.OpStat, Glob: "leader-epochs"},
 		{Op: vfs.OpOpen, Glob: "leader-epochs"},
 	} {
 		for _, whole := range []bool{true, false} {
