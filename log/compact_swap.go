@@ -54,7 +54,13 @@ func (c *compactor) swap(w *cleanedSegment, g group) error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	// What needs a file handle comes first, so that the want of one only puts the swap off.
+	// What needs a file handle comes first, so that the want of one only puts the swap off. The group
+	// is pinned: what is open stays so.
+	for _, s := range g.segments {
+		if _, err := s.file(); err != nil {
+			return &cleanedError{err}
+		}
+	}
 	d, err := openSwapDir(l.o.FS, l.dir)
 	if err != nil {
 		return &cleanedError{err}

@@ -106,8 +106,14 @@ type readError struct{ err error }
 
 func (e *readError) Error() string { return e.err.Error() }
 
-// Unwrap returns ErrUnreadable and what the disk said.
-func (e *readError) Unwrap() []error { return []error{ErrUnreadable, e.err} }
+// Unwrap returns ErrUnreadable and what the disk said. A file that retention, a truncation or the
+// end of the log took from a reader is no fault of the disk.
+func (e *readError) Unwrap() []error {
+	if errors.Is(e.err, ErrOffsetOutOfRange) || errors.Is(e.err, ErrClosed) {
+		return []error{e.err}
+	}
+	return []error{ErrUnreadable, e.err}
+}
 
 // readFull reads all of p. A file that ends within is damage, any other error the disk's.
 func readFull(s *segment, p []byte, pos int64) error {

@@ -144,7 +144,8 @@ func TestReadersBesideClosedHandles(t *testing.T) {
 		wg.Go(func() { // ends when done is set; Wait below waits for it
 			rng := rand.New(rand.NewPCG(seed, n))
 			for !done.Load() {
-				if err := do(rng); err != nil && !errors.Is(err, ErrOffsetOutOfRange) {
+				err := do(rng)
+				if err != nil && !errors.Is(err, ErrOffsetOutOfRange) || errors.Is(err, ErrUnreadable) {
 					t.Errorf("seed %d: %v", seed, err)
 					return
 				}
@@ -257,5 +258,75 @@ func TestTruncateWithoutHandles(t *testing.T) {
 		}
 		checkDense(t, l)
 		mustClose(t, l)
+	}
+}
+
+// TestASwapWithoutHandles: a compaction's swap opens all that it needs before it decides anything, so
+// that a want of handles behind that is none of its business.
+func TestASwapWithoutHandles(t *testing.T) {
+	fs := vfs.NewFaulty(vfs.NewCrash(1))
+	o := testOptions(fs)
+	o.SegmentBytes = 1 << 20
+	o.Buffers = testBuffers(t, 1<<20) // what is read is in memory
+	l := mustOpen(t, o)
+	fillKeyed(t, l, 100)
+	mustFlush(t, l)
+	for range 2 {
+		l.CloseUnused()
+	}
+	if n := len(openSegments(l)); n > 0 {
+		t.Fatalf("%d segments are open", n)
+	}
+	swapped := false
+	fs.Add(vfs.Fault{Op: vfs.OpRename, Before: func(name string) {
+		if strings.HasSuffix(name, ".swap") && !swapped {
+			swapped = true
+			fs.Add(vfs.Fault{Op: vfs.OpOpen, Err: unix.EMFILE})
+		}
+	}})
+	_, err := compactAll(l)
+	fs.Clear()
+	if !swapped || errors.Is(err, ErrFailed) {
+		t.Fatalf("swapped: %v, %v", swapped, err)
+	}
+	if _, _, err := l.Append(keyed(t, "k", "v", 5000), 1); err != nil {
+		t.Errorf("append: %v", err)
+	}
+}
+
+// TestAReaderThatComesTooLate: a reader that has pinned a segment whose file is closed finds that
+// retention was faster, or that the log is closed. Neither is a fault of the disk.
+func TestAReaderThatComesTooLate(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		end  func(l *Log) error
+		want error
+	}{
+		{"retention", func(l *Log) error { return l.AdvanceStart(l.End() - 1) }, ErrOffsetOutOfRange},
+		{"close", (*Log).Close, ErrClosed},
+	} {
+		fs := vfs.NewCrash(1)
+		o := testOptions(fs)
+		l := mustOpen(t, o)
+		mustAppend(t, l, 100)
+		mustFlush(t, l)
+		for range 2 {
+			l.CloseUnused()
+		}
+		s, err := l.pin(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.end(l); err != nil {
+			t.Fatal(err)
+		}
+		err = readFull(s, make([]byte, 10), 0)
+		if !errors.Is(err, c.want) || errors.Is(err, ErrUnreadable) || errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		s.release()
+		if _, err := fs.Stat(s.path); c.name == "retention" && !isNotExist(err) {
+			t.Errorf("the reader has made the file anew: %v", err)
+		}
 	}
 }

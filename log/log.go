@@ -154,7 +154,7 @@ func (l *Log) Close() error {
 	l.mu.settled = safe && !l.mu.journaled.needs(l.mu.journaled.begun)
 	l.cutActiveLocked(err)
 	for _, s := range l.set.Load().list {
-		s.release()
+		s.letGo()
 	}
 	l.undrained.Store(0) // also of a log that failed: its memory goes with its segments
 	return errors.Join(err, l.flushing.note.file.Close())

@@ -113,6 +113,8 @@ type recovery struct {
 	// the journal are those of one that is gone.
 	fresh bool
 	aside bool // whether there is a file with what was put aside
+	// asideBad says that it cannot be read.
+	asideBad bool
 	// confirmed is up to where all that the journal's entries refer to was durable.
 	confirmed journal.Sequence
 

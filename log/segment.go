@@ -50,6 +50,7 @@ type segment struct {
 		file    vfs.LogFile
 		used    bool // since Log.CloseUnused has asked the last time
 		removed bool // the name is gone: opening would make an empty file
+		closed  bool // the log is, likewise: its folder may be removed
 	}
 
 	// tail is owned by Log.mu, and but for dirty only meaningful while the segment is active.
@@ -128,8 +129,11 @@ func (s *segment) file() (vfs.LogFile, error) {
 	s.open.Lock()
 	defer s.open.Unlock()
 	if s.open.file == nil {
-		if s.open.removed {
+		switch { // OpenLog would make the file anew
+		case s.open.removed:
 			return nil, errRemoved(s.path)
+		case s.open.closed:
+			return nil, fmt.Errorf("open segment %s: %w", s.path, ErrClosed)
 		}
 		f, err := s.fs.OpenLog(s.path)
 		if err != nil {
@@ -164,6 +168,15 @@ func (s *segment) checkNext(b batch.Batch, want Offset) error {
 			batch.ErrCorrupt, base, b.LastOffset(), end)
 	}
 	return nil
+}
+
+// letGo releases the log's own reference for good: who has pinned the segment keeps the file if it
+// is open, and cannot open it any more.
+func (s *segment) letGo() {
+	s.open.Lock()
+	s.open.closed = true
+	s.open.Unlock()
+	s.release()
 }
 
 // removeFiles deletes the three files. Readers that have it pinned keep reading.

@@ -30,12 +30,24 @@ func (r *recovery) setAside(cause error) error {
 		err = l.o.Journal.Keep(l.o.Name, l.asidePath())
 	case err == nil:
 		// From an earlier start. It may have died before it synced the name.
-		err = l.o.FS.SyncDir(l.dir)
+		if err = l.o.FS.SyncDir(l.dir); err == nil && r.asideBad {
+			err = r.stillInJournal()
+		}
 	}
 	if err != nil {
 		return replayError(errors.Join(cause, err))
 	}
 	return nil
+}
+
+// stillInJournal is an error if the journal has entries of a log whose copy of them cannot be read:
+// the start that made the copy died before the journal was recycled, and now it must not be.
+func (r *recovery) stillInJournal() error {
+	l := r.l
+	return l.o.Journal.Replay(l.o.Name, 0, func(journal.Sequence, journal.Entry) error {
+		return fmt.Errorf("%s cannot be read, and the journal has entries of this log, too; mend the"+
+			" disk, or remove the file if what it says is in the journal", l.asidePath())
+	})
 }
 
 // isUnreadable says that an error is of what is on the disk, or of the disk's refusal to read it:
@@ -89,8 +101,10 @@ func (r *recovery) replayAside(fn func(s journal.Sequence, e journal.Entry) erro
 	case passed != nil:
 		return aside, err
 	case errors.As(err, &damage):
+		r.asideBad = true
 		return aside, &CorruptError{File: damage.File, Position: damage.Position, Err: damage.Err}
 	default:
+		r.asideBad = err != nil
 		return aside, refused(err)
 	}
 }

@@ -106,16 +106,16 @@ func (f indexFile) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// retry calls op until it meets no full disk.
+// retry calls op until it meets no full disk, and no want of file handles.
 func (d *indexDatabase) retry(name string, op func() error) error {
 	for warned := false; ; warned = true {
 		err := op()
-		if err == nil || !vfs.IsNoSpace(err) {
+		if err == nil || !vfs.IsShortage(err) {
 			return err
 		}
 		if !warned {
-			d.ix.logger.Warn("disk is full; the schedule index waits for space",
-				zap.String("file", name))
+			d.ix.logger.Warn("no space or no file handle; the schedule index waits for it",
+				zap.String("file", name), zap.Error(err))
 		}
 		if !d.waitForSpace() {
 			return err

@@ -85,7 +85,7 @@ func (ix *PebbleIndex) openOrWipe() error {
 		if err == nil {
 			return nil
 		}
-		if vfs.IsNoSpace(err) || errors.Is(err, fs.ErrPermission) ||
+		if vfs.IsShortage(err) || errors.Is(err, fs.ErrPermission) ||
 			errors.Is(err, vfs.ErrCrashed) {
 			return fmt.Errorf("open schedule index %s: %w", ix.dir, err)
 		}

@@ -89,8 +89,10 @@ func (e *removedError) Error() string { return e.path + " was removed while it w
 // Unwrap returns fs.ErrNotExist.
 func (e *removedError) Unwrap() error { return fs.ErrNotExist }
 
-// isRemoved says whether an error means no more than that a folder is gone, or half gone.
-func (d *dumper) isRemoved(dir string, err error) bool {
+// isRemoved says whether a folder is gone, or half gone because its topic was deleted. A file that is
+// missing from one that stays is damage.
+func (d *dumper) isRemoved(dir string) bool {
+	_, err := d.fs.Stat(dir)
 	return errors.Is(err, fs.ErrNotExist) || replication.IsDeleted(d.fs, dir)
 }
 
@@ -110,7 +112,7 @@ func (d *dumper) dump(path string) error {
 	if err == nil {
 		err = damageError(d.damages)
 	}
-	if err != nil && d.isRemoved(path, err) {
+	if err != nil && d.isRemoved(path) {
 		return &removedError{path}
 	}
 	return err
@@ -188,7 +190,7 @@ func (d *dumper) folder(dir string) error {
 func (d *dumper) partOf(dir string) error {
 	before := d.damages
 	err := d.folder(dir)
-	if err == nil && d.damages == before || !d.isRemoved(dir, err) {
+	if err == nil && d.damages == before || !d.isRemoved(dir) {
 		return err
 	}
 	d.damages = before

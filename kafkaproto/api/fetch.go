@@ -183,11 +183,11 @@ func (f *fetchReply) answer(g *gathering, w *Waiter, start int, reserved reserva
 	if err != nil {
 		w.backTo(reserved)
 		f.err = err
-		return w.fit(gather(f, w, g.e.dst[:start]).e.dst)
+		return w.fit(gather(f, w, g.e.dst[:start]).e.dst, reserved)
 	}
 	g.e.setSession(start, id)
 	f.count()
-	return w.fit(g.e.dst)
+	return w.fit(g.e.dst, reserved)
 }
 
 // count tells each partition what the answer holds of it.

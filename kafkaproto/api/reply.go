@@ -110,21 +110,23 @@ func (w *Waiter) settle(r reservation, n int64) {
 
 // fit charges an answer for the whole buffer that it is in until the socket has taken it. If that
 // is much larger, or there is no memory for what is not used of it, a smaller one takes its place.
-func (w *Waiter) fit(p []byte) []byte {
+// What was reserved before the answer was begun is for something else.
+func (w *Waiter) fit(p []byte, before reservation) []byte {
 	if cap(p) > fetchSlackFactor*len(p) {
 		p = w.Shrink(p)
 	}
-	if w.cover(p) {
+	if w.cover(p, before) {
 		return p
 	}
 	p = w.Clip(p)
-	w.cover(p) // What is over now was too late to refuse before: it is counted as settle does.
+	w.cover(p, before) // What is over now was too late to refuse before: it is counted as settle does.
 	return p
 }
 
-// cover reserves what a buffer takes beyond what is reserved, if there is memory.
-func (w *Waiter) cover(p []byte) bool {
-	over := int64(cap(p)) - w.reserved.shared - w.reserved.pieces
+// cover reserves what a buffer takes beyond what was reserved since then, if there is memory.
+func (w *Waiter) cover(p []byte, before reservation) bool {
+	has := w.reserved.shared - before.shared + w.reserved.pieces - before.pieces
+	over := int64(cap(p)) - has
 	if over <= 0 {
 		return true
 	}
