@@ -89,8 +89,8 @@ func (e *removedError) Error() string { return e.path + " was removed while it w
 // Unwrap returns fs.ErrNotExist.
 func (e *removedError) Unwrap() error { return fs.ErrNotExist }
 
-// isRemoved says whether a folder is gone, or half gone because its topic was deleted. A file that is
-// missing from one that stays is damage.
+// isRemoved says whether a folder is gone, or half gone because its topic was deleted. A file that
+// is missing from one that stays is damage.
 func (d *dumper) isRemoved(dir string) bool {
 	_, err := d.fs.Stat(dir)
 	return errors.Is(err, fs.ErrNotExist) || replication.IsDeleted(d.fs, dir)
