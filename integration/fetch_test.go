@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 	"time"
@@ -168,7 +169,9 @@ func poll(ctx context.Context, t *testing.T, cl *kgo.Client, n int) []arrival {
 	for len(all) < n {
 		fetches := cl.PollRecords(ctx, n-len(all))
 		at := time.Now()
-		if err := fetches.Err0(); err != nil {
+		if err := fetches.Err0(); isUnreached(err) {
+			continue
+		} else if err != nil {
 			t.Fatalf("poll after %d of %d records: %v", len(all), n, err)
 		}
 		fetches.EachError(func(topic string, partition int32, err error) {
@@ -177,6 +180,14 @@ func poll(ctx context.Context, t *testing.T, cl *kgo.Client, n int) []arrival {
 		fetches.EachRecord(func(r *kgo.Record) { all = append(all, arrival{r, at}) })
 	}
 	return all
+}
+
+// isUnreached says that a client has not reached its group's coordinator, whose server is being
+// started again. It goes on by itself. What a server has answered is not that.
+func isUnreached(err error) bool {
+	var session *kgo.ErrGroupSession
+	var answered *kerr.Error
+	return errors.As(err, &session) && !errors.As(err, &answered)
 }
 
 // header returns the only value of a header, and fails when there is none or more than one.
