@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -273,4 +274,33 @@ func TestRefused(t *testing.T) {
 	if err := j.Close(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Close after Close: %v", err)
 	}
+}
+
+// TestCloseWhileThereIsNoRoom: the journal is closed while its maker finds no room for a file. It
+// must ask again whether it is closed before it waits for a change, of which there is none any more.
+func TestCloseWhileThereIsNoRoom(t *testing.T) {
+	faulty := vfs.NewFaulty(newFS(t, 1))
+	o := testOptions(faulty)
+	o.Manual = false
+	faulty.SetFree(o.FileBytes + 4096)
+	j := start(t, o)
+	commit(t, j)
+	until := func(is func() bool) {
+		for done := false; !done; runtime.Gosched() {
+			j.mu.Lock()
+			done = is()
+			j.mu.Unlock()
+		}
+	}
+	until(func() bool { return j.mu.noRoom && !j.mu.making }) // for a second file
+	closed := make(chan error, 1)
+	faulty.Add(vfs.Fault{Op: vfs.OpOpen, Times: 1, Before: func(string) {
+		go func() { closed <- j.Close() }() // the test waits for it
+		until(func() bool { return j.mu.closed })
+	}})
+	j.mu.Lock()
+	j.mu.noRoom = false
+	j.mu.changed.Broadcast()
+	j.mu.Unlock()
+	must(t, <-closed)
 }

@@ -14,16 +14,14 @@ func (j *Journal) makeFiles() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !j.mu.closed && j.mu.failed == nil {
-		if len(j.mu.ready) == 0 {
-			made, err := j.prepareLocked()
-			if err != nil && !errors.Is(err, ErrNoSpace) {
-				return // A commit finds the failure in failed.
-			}
-			if made {
-				continue
-			}
+		if len(j.mu.ready) > 0 || j.mu.making || !j.canPrepareLocked() {
+			j.mu.changed.Wait()
+			continue
 		}
-		j.mu.changed.Wait()
+		// It releases mu meanwhile, so a Close may have come: what it waits for is asked again.
+		if _, err := j.prepareLocked(); err != nil && !errors.Is(err, ErrNoSpace) {
+			return // A commit finds the failure in failed.
+		}
 	}
 }
 
