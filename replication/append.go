@@ -300,13 +300,14 @@ func (e *windowEntry) result(logStart batch.Offset) AppendResult {
 func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateState) (*Ack, error) {
 	now := clock.ToMs(p.deps.o.Clock.Now())
 	stored, dueNow := b, false
+	var ids []uint64
 	if how.kind == staging {
 		staged, info, err := p.stageLocked(b, how.cfg, now)
 		if err != nil {
 			p.mu.Unlock()
 			return nil, err
 		}
-		stored, dueNow = staged, info.DueNow > 0
+		stored, dueNow, ids = staged, info.DueNow > 0, info.IDs
 	} else if how.cfg.LogAppendTime {
 		b.SetLogAppendTime(now) // Under the lock, so that append times rise with offsets.
 	}
@@ -314,6 +315,9 @@ func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateSt
 	if err != nil {
 		p.mu.Unlock()
 		return nil, p.appendError(err)
+	}
+	if len(ids) > 0 {
+		p.stage.Load().schedule.Fence(end, ids)
 	}
 	entry := windowEntry{
 		first: b.BaseSequence(), last: b.LastSequence(),

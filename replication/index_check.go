@@ -27,11 +27,14 @@ func (m *Manager) CheckIndex(scratch string) (err error) {
 	return nil
 }
 
-// noSink refuses deliveries: a schedule that is only compared must not make any.
+// noSink refuses everything: a schedule that is only compared must not append.
 type noSink struct{}
 
 // Deliver always fails.
-func (noSink) Deliver(batch.Batch) (batch.Offset, error) { return 0, ErrClosed }
+func (noSink) Deliver(batch.Batch, func() bool) (batch.Offset, error) { return 0, ErrClosed }
+
+// Command always fails.
+func (noSink) Command(batch.Batch) (batch.Offset, error) { return 0, ErrClosed }
 
 func (p *Partition) checkIndex(s *stage, scratch timer.Index) error {
 	rebuilt, err := timer.Open(timer.Options{

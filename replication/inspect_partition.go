@@ -168,8 +168,11 @@ func (v *partitionVerification) checkContent(kind logKind, b log.BatchAt) error 
 	case batch.KindSettlement:
 		_, _, err := timer.InspectSettlement(b.Batch)
 		return err
+	case batch.KindCommand:
+		_, err := timer.InspectCommands(b.Batch)
+		return err
 	default:
-		return fmt.Errorf("%w: the batch of offset %d is neither staged nor a settlement",
+		return fmt.Errorf("%w: the batch of offset %d is neither staged nor a settlement nor a command",
 			log.ErrCorrupt, b.Batch.BaseOffset())
 	}
 }

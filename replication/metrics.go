@@ -204,6 +204,10 @@ func addCounters(sum *timer.Stats, one timer.Stats) {
 	sum.Retries += one.Retries
 	sum.HeldBack += one.HeldBack
 	sum.Rewinds += one.Rewinds
+	sum.Cancelled += one.Cancelled
+	sum.IdleCancel += one.IdleCancel
+	sum.Replaced += one.Replaced
+	sum.Expired += one.Expired
 	for i, n := range one.LatenessCount {
 		sum.LatenessCount[i] += n
 	}

@@ -236,42 +236,6 @@ func (p *Partition) startSchedule() {
 	}
 }
 
-// sink is the schedule's way into the partition log.
-type sink struct{ p *Partition }
-
-// Deliver appends a batch of deliveries. There is no producer window: the position in each record
-// is what makes it once. The high watermark rule is the same as for every other batch.
-func (s sink) Deliver(b batch.Batch) (batch.Offset, error) {
-	p := s.p
-	if p.deps.buffers != nil && !p.deps.o.Manual {
-		// Not a reservation: producers that wait at the gate may hold all of the memory that there
-		// is to reserve, and it is this delivery that they wait for. What is drained frees memory
-		// whoever waits, so this wait ends.
-		if err := p.deps.buffers.AwaitDrain(); err != nil {
-			return 0, p.appendError(err)
-		}
-	}
-	p.mu.Lock()
-	if p.mu.closed != nil {
-		err := p.mu.closed
-		p.mu.Unlock()
-		return 0, err
-	}
-	_, end, err := p.log.Append(b, p.epoch)
-	if err != nil {
-		p.mu.Unlock()
-		return 0, p.appendError(err)
-	}
-	p.mu.lastDeliveryMs = max(p.mu.lastDeliveryMs, b.MaxTimestamp())
-	reached := p.appendedLocked(visible, len(b), end)
-	p.mu.Unlock()
-	p.member.Dirty()
-	if len(reached) > 0 || p.deps.o.FsyncMode == log.Periodic {
-		p.announce(visible, reached)
-	}
-	return end, nil
-}
-
 // scheduleFailed is the schedule's call when it cannot go on: damage below it, or what the disk
 // refuses to read, takes this partition offline, anything else is a fault of the data directory.
 func (p *Partition) scheduleFailed(err error) {

@@ -53,8 +53,14 @@ func newBench(b testing.TB) *bench {
 	return w
 }
 
+// Command appends to the staging log.
+func (w *bench) Command(b batch.Batch) (Offset, error) {
+	_, end, err := w.staging.Append(b, 1)
+	return end, err
+}
+
 // Deliver appends to the partition log.
-func (w *bench) Deliver(b batch.Batch) (Offset, error) {
+func (w *bench) Deliver(b batch.Batch, _ func() bool) (Offset, error) {
 	w.delivered += b.Count()
 	_, end, err := w.visible.Append(b, 1)
 	return end, err

@@ -198,7 +198,7 @@ func (s *story) checkNowDone() {
 		entries, _, err := appendEntries(nil, b)
 		for i, r := range readAll(s.t, b) {
 			e := entries[i]
-			if !e.DueNow || shown[e.Position] || s.aged[r.value] {
+			if !e.Flags.has(EntryDueNow) || shown[e.Position] || s.aged[r.value] {
 				continue
 			}
 			if e.Offset < done {

@@ -13,8 +13,12 @@ type Action uint8
 
 // The actions of this version. Replay refuses others: they change what is pending.
 const (
-	// ActionDeliver: append the record to the partition log once it is due.
+	// ActionDeliver: append the record to the partition log once it is due. If it has an id, it takes
+	// the place of the pending record of that id.
 	ActionDeliver Action = 0
+	// ActionCancel: drop the pending record of the id in Terms.Cancel; the record itself is never
+	// shown.
+	ActionCancel Action = 1
 )
 
 // DecisionFlags say more about a decision.
@@ -37,21 +41,56 @@ type Decision struct {
 	Appended  UnixMs      // the leader's append time
 	Due       UnixMs
 	Timestamp UnixMs // the producer's timestamp, or Appended where the topic asks for that
+	terms     []byte // encoded Terms; empty: none
+	id        []byte // that it takes or cancels; only while it is made
 }
 
+// setTerms adds the terms to a decision that is made.
+func (d *Decision) setTerms(t Terms) error {
+	if t.isNone() {
+		return nil
+	}
+	d.terms = t.append(nil)
+	d.id = t.ID
+	if t.Cancel != nil {
+		d.id = t.Cancel
+	}
+	if len(d.terms) > termTextMax {
+		return errTermsTooLong
+	}
+	return nil
+}
+
+// Terms returns what most records do not have.
+func (d *Decision) Terms() (Terms, error) { return termsOf(d.terms) }
+
 const (
-	decisionVersion = 1
-	// decisionBytes is the size of the value of the decision's header. It is fixed, so that the
-	// decision is found from the record's end without a walk over the record.
+	// A decision without terms has version 1.
+	decisionVersion      = 1
+	decisionVersionTerms = 2
+	// decisionBytes is the size of the value of the decision's header, or of what follows the terms
+	// in it. It is fixed, so that the decision is found from the record's end without a walk over
+	// the record.
 	decisionBytes = 32
-	// decisionHeaderBytes is the size of the whole header.
+	// decisionHeaderBytes is the size of the whole header without terms.
 	decisionHeaderBytes = 4 + decisionBytes
+	// termsLengthBytes is the size of the terms' length, between terms and decision.
+	termsLengthBytes = 2
 
 	decisionCRCBytes = 4
 )
 
 // decisionPrefix is what stands before the value: the header's key "_d" and the value's length.
 var decisionPrefix = [4]byte{2 << 1, '_', 'd', decisionBytes << 1}
+
+// headerBytes is the size of the decision's whole header.
+func (d *Decision) headerBytes() int {
+	if len(d.terms) == 0 {
+		return decisionHeaderBytes
+	}
+	value := len(d.terms) + termsLengthBytes + decisionBytes
+	return 3 + varintBytes(int64(value)) + value
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -64,8 +103,17 @@ func (d Decision) deliverFrom() UnixMs { return max(d.Due, d.Appended) }
 // body, and with it the checksum of the whole body before the checksum.
 func (d Decision) append(rec []byte, body int) []byte {
 	be := binary.BigEndian
-	rec = append(rec, decisionPrefix[:]...)
-	rec = append(rec, decisionVersion, byte(d.Action), byte(d.Flags), byte(d.Codec))
+	if len(d.terms) == 0 {
+		rec = append(rec, decisionPrefix[:]...)
+		rec = append(rec, decisionVersion)
+	} else {
+		rec = append(rec, decisionPrefix[:3]...)
+		rec = appendVarint(rec, int64(len(d.terms)+termsLengthBytes+decisionBytes))
+		rec = append(rec, d.terms...)
+		rec = be.AppendUint16(rec, uint16(len(d.terms)))
+		rec = append(rec, decisionVersionTerms)
+	}
+	rec = append(rec, byte(d.Action), byte(d.Flags), byte(d.Codec))
 	rec = be.AppendUint64(rec, uint64(d.Appended))
 	rec = be.AppendUint64(rec, uint64(d.Due))
 	rec = be.AppendUint64(rec, uint64(d.Timestamp))
@@ -73,17 +121,13 @@ func (d Decision) append(rec []byte, body int) []byte {
 }
 
 // decisionOf reads the decision at the end of a staged record. It trusts the record's bytes: they
-// were checked by the batch's CRC, or by checkRecord.
+// were checked by the batch's CRC, or by checkRecord. The decision's terms alias rec.
 func decisionOf(rec []byte) (Decision, error) {
-	at := len(rec) - decisionHeaderBytes
-	if at < 1 || [4]byte(rec[at:]) != decisionPrefix {
+	at := len(rec) - decisionBytes
+	if at < len(decisionPrefix) {
 		return Decision{}, fmt.Errorf("%w: the record does not end in one", ErrBadDecision)
 	}
-	v := rec[at+len(decisionPrefix):]
-	if v[0] != decisionVersion {
-		return Decision{}, fmt.Errorf("%w: version %d, this server knows %d; start the version"+
-			" that wrote it, or a newer one", ErrBadDecision, v[0], decisionVersion)
-	}
+	v := rec[at:]
 	d := Decision{
 		Action:    Action(v[1]),
 		Flags:     DecisionFlags(v[2]),
@@ -92,12 +136,44 @@ func decisionOf(rec []byte) (Decision, error) {
 		Due:       UnixMs(binary.BigEndian.Uint64(v[12:])),
 		Timestamp: UnixMs(binary.BigEndian.Uint64(v[20:])),
 	}
-	if d.Action != ActionDeliver || d.Flags&^(FlagControl|FlagDueNow) != 0 ||
+	switch v[0] {
+	case decisionVersion:
+		if [4]byte(rec[at-len(decisionPrefix):at]) != decisionPrefix {
+			return Decision{}, fmt.Errorf("%w: the record does not end in one", ErrBadDecision)
+		}
+	case decisionVersionTerms:
+		var ok bool
+		if d.terms, ok = termsBefore(rec[:at]); !ok {
+			return Decision{}, fmt.Errorf("%w: the record does not end in one", ErrBadDecision)
+		}
+	default:
+		return Decision{}, fmt.Errorf("%w: version %d, this server knows %d; start the version"+
+			" that wrote it, or a newer one", ErrBadDecision, v[0], decisionVersionTerms)
+	}
+	if d.Action > ActionCancel || d.Flags&^(FlagControl|FlagDueNow) != 0 ||
 		d.Codec < batch.None || d.Codec > batch.Zstd {
 		return Decision{}, fmt.Errorf("%w: action %d, flags %#x, codec %d; start the version that"+
 			" wrote it, or a newer one", ErrBadDecision, d.Action, d.Flags, d.Codec)
 	}
 	return d, nil
+}
+
+// termsBefore finds the terms at the end of rec, which ends before the fixed part of a decision.
+func termsBefore(rec []byte) (terms []byte, ok bool) {
+	at := len(rec) - termsLengthBytes
+	if at < 0 {
+		return nil, false
+	}
+	n := int(binary.BigEndian.Uint16(rec[at:]))
+	value := int64(n + termsLengthBytes + decisionBytes)
+	prefix := 3 + varintBytes(value)
+	if n == 0 || at < n+prefix {
+		return nil, false
+	}
+	var want [3 + binary.MaxVarintLen64]byte
+	copy(want[:], decisionPrefix[:3])
+	binary.PutVarint(want[3:], value)
+	return rec[at-n : at], string(rec[at-n-prefix:at-n]) == string(want[:prefix])
 }
 
 // checkRecord verifies a staged record that was read alone by the checksum of its own, and returns

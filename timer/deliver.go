@@ -15,7 +15,7 @@ import (
 func (s *Schedule) deliver() (worked bool, err error) {
 	t := &s.turn
 	now := s.wall()
-	if t.near.inFlight >= t.near.max || (now < t.retryAt && t.retryAt-now <= retryMaxMs) {
+	if t.near.inFlight+t.limbo.waiting() >= t.near.max || s.mustWait(now) {
 		return false, nil
 	}
 	due := t.near.due(now, deliveryRecordsMax)
@@ -23,14 +23,15 @@ func (s *Schedule) deliver() (worked bool, err error) {
 		return false, nil
 	}
 	stamp := max(now, s.LastDeliveryMs())
+	set := len(t.limbo.entries)
 	due, err = s.buildDelivery(due, stamp)
 	if log.IsTransient(err) {
 		t.run.drop()
 		s.retryLater(now, err)
 		return false, nil
 	}
-	if err != nil {
-		return false, err
+	if err != nil || len(due) == 0 {
+		return len(t.limbo.entries) > set, err
 	}
 	codec, level, ok := s.o.Codec()
 	if !ok {
@@ -45,10 +46,14 @@ func (s *Schedule) deliver() (worked bool, err error) {
 		s.stats.heldBack.Add(1)
 		return false, nil
 	}
-	end, err := s.o.Sink.Deliver(b)
-	if errors.Is(err, log.ErrNoSpace) {
+	end, err := s.o.Sink.Deliver(b, s.allowed)
+	switch {
+	case errors.Is(err, log.ErrNoSpace):
 		s.retryLater(now, err)
 		return false, nil
+	case errors.Is(err, ErrFenced):
+		t.run.drop()
+		return true, nil // the next one is built without what was cancelled
 	}
 	if err != nil {
 		return false, fmt.Errorf("append a delivery of %d records: %w", len(due), err)
@@ -57,10 +62,11 @@ func (s *Schedule) deliver() (worked bool, err error) {
 	s.lastMs.Store(int64(stamp))
 	s.stats.delivered.Add(int64(len(due)))
 	for i := range due {
-		if due[i].DueNow {
+		if due[i].Flags.has(EntryDueNow) {
 			t.owed.paid(due[i].Offset)
 		}
 	}
+	s.takenOff(due)
 	t.near.takeOff(end, t.late)
 	t.build.shrink(2 * MaxBatchBytesDefault)
 	if t.near.readyLen() == 0 {
@@ -70,35 +76,71 @@ func (s *Schedule) deliver() (worked bool, err error) {
 }
 
 // buildDelivery puts the records of as many of the due entries as fit into the next batch, and
-// returns those entries.
+// returns those entries. What must not be delivered goes to limbo.
 func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 	t := &s.turn
 	limit := min(s.o.MaxBatchBytes(), MaxBatchBytesDefault)
 	t.build.reset()
-	t.late = t.late[:0]
-	for i := range due {
+	t.late, t.special = t.late[:0], t.special[:0]
+	for i := 0; i < len(due); {
 		rec, err := t.run.take(s.o.Staging, due[i:], t.applied.Staging)
 		if err != nil {
 			return nil, s.blame(due[i], err)
 		}
-		d, ok, err := t.build.add(rec, due[i], stamp, limit)
-		if err == nil && d.deliverFrom() != due[i].Due {
-			err = badEntry(&due[i])
+		d, err := checkEntry(rec, &due[i])
+		if err != nil {
+			return nil, s.blame(due[i], err)
 		}
+		if due[i].Flags.has(EntryTerms) {
+			r, verdict, err := s.judge(due[i], &d, stamp)
+			switch {
+			case err != nil:
+				return nil, s.blame(due[i], err)
+			case verdict != deliverIt && i > 0:
+				t.run.giveBack()
+				return due[:i], nil
+			case verdict != deliverIt:
+				s.setAside(due[0], r, verdict)
+				due = due[1:]
+				continue
+			}
+			r.at = i
+			t.special = append(t.special, r)
+		}
+		ok, err := t.build.add(rec, d, due[i], stamp, limit)
 		if err != nil {
 			return nil, s.blame(due[i], err)
 		}
 		if !ok {
 			t.run.giveBack() // the next batch begins with it
+			if n := len(t.special); n > 0 && t.special[n-1].at == i {
+				t.special = t.special[:n-1]
+			}
 			return due[:i], nil
 		}
 		from := noLateness
 		if d.Flags&FlagControl != 0 {
-			from = d.deliverFrom()
+			from = due[i].Due
 		}
 		t.late = append(t.late, from)
+		i++
 	}
 	return due, nil
+}
+
+// checkEntry verifies the record that an entry points at.
+func checkEntry(rec []byte, e *Entry) (Decision, error) {
+	d, err := checkRecord(rec)
+	if err == nil && (d.Action != ActionDeliver || e.Occurrence == 0 && d.deliverFrom() != e.Due) {
+		err = badEntry(e)
+	}
+	return d, err
+}
+
+// mustWait says whether the last append met a lack of space or handles, and is not to be tried
+// again yet.
+func (s *Schedule) mustWait(now UnixMs) bool {
+	return now < s.turn.retryAt && s.turn.retryAt-now <= retryMaxMs
 }
 
 // retryLater waits for space or file handles: the records stay ready, or in the staging log.

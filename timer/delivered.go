@@ -1,6 +1,7 @@
 package timer
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -29,19 +30,18 @@ func (d *delivery) reset() {
 	d.count, d.base, d.max = 0, 0, math.MinInt64
 }
 
-// add appends the staged record rec, with now as the time of delivery. It returns false, and adds
-// nothing, when the batch has records and would grow beyond limit: a record that alone is larger
-// travels alone.
+// add appends the staged record rec, which was checked, with now as the time of delivery. It
+// returns false, and adds nothing, when the batch has records and would grow beyond limit: a record
+// that alone is larger travels alone.
 func (d *delivery) add(
-	rec []byte, e Entry, now UnixMs, limit int,
-) (dec Decision, ok bool, err error) {
-	dec, err = checkRecord(rec)
-	if err != nil {
-		return dec, false, err
-	}
+	rec []byte, dec Decision, e Entry, now UnixMs, limit int,
+) (ok bool, err error) {
 	r, _, err := batch.ParseRecord(rec)
 	if err != nil {
-		return dec, false, err
+		return false, err
+	}
+	if e.Occurrence > 0 {
+		dec.Due = e.Due // the decision has that of the first one
 	}
 	timestamp := dec.Timestamp
 	if dec.Flags&FlagControl != 0 {
@@ -52,15 +52,15 @@ func (d *delivery) add(
 	}
 	before := len(d.buf)
 	if err := d.append(r, dec, e.Position, timestamp); err != nil {
-		return dec, false, err
+		return false, err
 	}
 	if d.count > 0 && len(d.buf) > limit {
 		d.buf = d.buf[:before]
-		return dec, false, nil
+		return false, nil
 	}
 	d.count++
 	d.max = max(d.max, timestamp)
-	return dec, true, nil
+	return true, nil
 }
 
 // append encodes one delivered record.
@@ -92,12 +92,17 @@ func (d *delivery) headers(
 	out := d.scratch[:0]
 	left := r.Headers.Count - 1 // the last one is the decision
 	control := dec.Flags&FlagControl != 0
+	terms, err := dec.Terms()
+	if err != nil {
+		return nil, 0, err
+	}
 	err = r.EachHeader(func(key, value []byte) bool {
 		if left == 0 {
 			return false
 		}
 		left--
-		if !dropHeader(key, control) {
+		ours := len(terms.TimeHeader) > 0 && bytes.Equal(key, terms.TimeHeader)
+		if !ours && !dropHeader(key, control) {
 			out = appendBytes(out, key)
 			out = appendBytes(out, value)
 			count++

@@ -11,13 +11,23 @@ import (
 	"github.com/chronosdb/chronosdb/log/batch"
 )
 
+// addTo adds a staged record, as it was read.
+func addTo(d *delivery, rec []byte, e Entry, now UnixMs, limit int) (Decision, bool, error) {
+	dec, err := checkEntry(rec, &e)
+	if err != nil {
+		return dec, false, err
+	}
+	ok, err := d.add(rec, dec, e, now, limit)
+	return dec, ok, err
+}
+
 // delivered builds the delivery of all entries of a staged batch at now, not compressed.
 func delivered(t testing.TB, b batch.Batch, entries []Entry, now UnixMs) batch.Batch {
 	t.Helper()
 	var d delivery
 	d.reset()
 	for _, e := range entries {
-		if _, ok, err := d.add(b[e.At:e.At+e.Length], e, now, 1<<20); err != nil || !ok {
+		if _, ok, err := addTo(&d, b[e.At:e.At+e.Length], e, now, 1<<20); err != nil || !ok {
 			t.Fatalf("add: %v %v", ok, err)
 		}
 	}
@@ -103,7 +113,7 @@ func TestDeliveryCompressesAndIsReadBack(t *testing.T) {
 		entries, _ := staged(t, b)
 		var d delivery
 		d.reset()
-		if _, _, err := d.add(b[entries[0].At:], entries[0], testNow, 1<<20); err != nil {
+		if _, _, err := addTo(&d, b[entries[0].At:], entries[0], testNow, 1<<20); err != nil {
 			t.Fatal(err)
 		}
 		if d.codec != c {
@@ -140,7 +150,7 @@ func TestADeliveryFillsUpAndALargeRecordTravelsAlone(t *testing.T) {
 	var d delivery
 	add := func(i int) bool {
 		e := entries[i]
-		_, ok, err := d.add(b[e.At:e.At+e.Length], e, testNow, 2000)
+		_, ok, err := addTo(&d, b[e.At:e.At+e.Length], e, testNow, 2000)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package timer
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -49,6 +50,36 @@ func (f frame) seal(p []byte) batch.Batch {
 func (f frame) noProducer() frame {
 	f.producer, f.epoch, f.sequence = batch.NoProducerID, batch.NoProducerEpoch, batch.NoSequence
 	return f
+}
+
+// sealValue makes a batch of a staging log with one record that has a value only, stamped with the
+// time now.
+func sealValue(kind batch.Kind, now UnixMs, value []byte) batch.Batch {
+	p := beginBatch(make([]byte, 0, batch.HeaderBytes+len(value)+16))
+	p = appendVarint(p, int64(3+1+bytesBytes(value)+1))
+	p = append(p, 0, 0, 0) // attributes, timestamp delta, offset delta
+	p = appendBytes(p, nil)
+	p = appendBytes(p, value)
+	p = appendVarint(p, 0)
+	f := frame{attributes: kind.Attributes(), count: 1, baseTimestamp: now, maxTimestamp: now}
+	return f.noProducer().seal(p)
+}
+
+var (
+	errNotOfKind    = errors.New("it is not a batch of one record of that kind")
+	errBrokenRecord = errors.New("its record is broken")
+)
+
+// valueOfKind reads what sealValue wrote, from a batch whose CRC was checked.
+func valueOfKind(b batch.Batch, kind batch.Kind) ([]byte, error) {
+	if b.Kind() != kind || b.Codec() != batch.None || b.Count() != 1 {
+		return nil, errNotOfKind
+	}
+	rec, n, err := batch.ParseRecord(b.Records())
+	if err != nil || n != len(b.Records()) {
+		return nil, errBrokenRecord
+	}
+	return rec.Value, nil
 }
 
 // appendVarint appends v in the zigzag form that records use.

@@ -17,13 +17,29 @@ type Applied struct {
 // take effect before additions.
 type Change struct {
 	Add    []Entry
+	Update []Entry // that are there already, with other flags
 	Remove []Key
+	Names  []Name
 	// RemoveFrom and RemoveTo delete the keys in [RemoveFrom, RemoveTo) at once, beside Remove.
 	// Equal keys mean no range.
 	RemoveFrom, RemoveTo Key
 	// Applied is stored unless it is nil. A rebuild leaves it out until its last change: an index
 	// without it is rebuilt again.
 	Applied *Applied
+}
+
+// reset empties the change and keeps its buffers.
+func (c *Change) reset() {
+	*c = Change{
+		Add: c.Add[:0], Update: c.Update[:0], Remove: c.Remove[:0], Names: c.Names[:0],
+	}
+}
+
+// Name says which entry has an id.
+type Name struct {
+	ID   string
+	Key  Key
+	Gone bool // no entry has it any more; Key means nothing
 }
 
 // Index keeps the pending records of all partitions in due order. Partitions do not see each
@@ -39,8 +55,10 @@ type Index interface {
 	// Scan calls fn with at most limit entries whose key is not below from, in order, until fn
 	// returns false.
 	Scan(p PartitionNumber, from Key, limit int, fn func(e Entry) bool) error
-	// Has says whether the key is there. Recovery asks, so that Pending stays exact.
-	Has(p PartitionNumber, k Key) (bool, error)
+	// Get returns the entry of a key; ok is false if it is not there.
+	Get(p PartitionNumber, k Key) (e Entry, ok bool, err error)
+	// Named returns the key of the entry that has an id; ok is false if none has.
+	Named(p PartitionNumber, id string) (k Key, ok bool, err error)
 	// Drop deletes everything of the partition.
 	Drop(p PartitionNumber) error
 	// Flush makes all changes so far durable.

@@ -12,6 +12,8 @@ func (a Action) String() string {
 	switch a {
 	case ActionDeliver:
 		return "deliver"
+	case ActionCancel:
+		return "cancel"
 	default:
 		return fmt.Sprintf("Action(%d)", uint8(a))
 	}
@@ -99,3 +101,6 @@ func InspectSettlement(b batch.Batch) (settledTo Offset, ranges []SettledRange, 
 	}
 	return s.settledTo, ranges, nil
 }
+
+// InspectCommands reads a command batch whose CRC was checked.
+func InspectCommands(b batch.Batch) ([]Command, error) { return commandsOf(b) }

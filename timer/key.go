@@ -55,8 +55,35 @@ type Entry struct {
 	Delta  int32 // staging offset minus the base offset of its staged batch
 	At     int32 // byte position of the record's body (behind its length) in the staged batch
 	Length int32 // bytes of the body
-	DueNow bool  // due already when appended: its producer's answer waits for the delivery
+	Flags  EntryFlags
 }
+
+// EntryFlags say more about an entry.
+type EntryFlags uint8
+
+// The flags of an entry.
+const (
+	// EntryDueNow: it was due already when it was appended: its producer's answer waits for the
+	// delivery.
+	EntryDueNow EntryFlags = 1 << iota
+	// EntryNamed: it has an id, under which the index finds its key.
+	EntryNamed
+	// EntryRecurs: after its delivery comes the next one.
+	EntryRecurs
+	// EntryLanded: a recurring record whose delivery has landed. It waits for the command that says
+	// when the next one is.
+	EntryLanded
+	// EntryDoomed: it was replaced or cancelled while its delivery was on its way. Should a crash
+	// take that delivery back, there is none.
+	EntryDoomed
+	// EntryTerms: its decision has terms, which a delivery reads.
+	EntryTerms
+
+	entryFlagsAll = EntryTerms<<1 - 1
+)
+
+// has says whether one of the flags is set.
+func (f EntryFlags) has(one EntryFlags) bool { return f&one != 0 }
 
 // base returns the base offset of the staged batch that holds the record.
 func (e Entry) base() Offset { return e.Offset - Offset(e.Delta) }

@@ -23,6 +23,10 @@ type Stats struct {
 	Rewinds    int64  // times the near window was thrown away after the clock stepped back
 	NearLength int64  // entries in memory: wheel, ready and in flight
 	NearBytes  int64  // memory that the near window holds
+	Cancelled  int64  // records dropped by a cancel since Open
+	IdleCancel int64  // cancels since Open of what was not there, or just delivered
+	Replaced   int64  // records replaced by one with their id since Open
+	Expired    int64  // records dropped at their expiry since Open
 	InFlight   int64  // entries delivered but not below the partition log's high watermark
 	// LatenessCount counts observed lateness by bucket of LatenessBucketsMs, not cumulative; the
 	// last element counts what is above all bounds. Lateness is the time at which the schedule saw
@@ -37,6 +41,8 @@ type counters struct {
 	pending, nextDue                atomic.Int64 // nextDue is MaxInt64 when nothing waits
 	delivered, settled, retries     atomic.Int64
 	heldBack, rewinds               atomic.Int64
+	cancelled, idleCancels          atomic.Int64
+	replaced, expired               atomic.Int64
 	nearLength, nearBytes, inFlight atomic.Int64
 	lateness                        [len(LatenessBucketsMs) + 1]atomic.Int64
 	latenessSumMicros               atomic.Int64
@@ -53,6 +59,15 @@ func (c *counters) observe(late time.Duration) {
 	c.latenessSumMicros.Add(late.Microseconds())
 }
 
+// count adds what became of records, and empties n.
+func (c *counters) count(n *settledCount) {
+	c.cancelled.Add(n.cancelled)
+	c.idleCancels.Add(n.idle)
+	c.replaced.Add(n.replaced)
+	c.expired.Add(n.expired)
+	*n = settledCount{}
+}
+
 // snapshot returns the counters.
 func (c *counters) snapshot() Stats {
 	next := c.nextDue.Load()
@@ -66,6 +81,10 @@ func (c *counters) snapshot() Stats {
 		NearLength:    c.nearLength.Load(),
 		NearBytes:     c.nearBytes.Load(),
 		InFlight:      c.inFlight.Load(),
+		Cancelled:     c.cancelled.Load(),
+		IdleCancel:    c.idleCancels.Load(),
+		Replaced:      c.replaced.Load(),
+		Expired:       c.expired.Load(),
 		LatenessSumMs: float64(c.latenessSumMicros.Load()) / 1000,
 	}
 	if next != math.MaxInt64 {

@@ -19,7 +19,7 @@ type slot struct {
 	delta      int32
 	at         int32
 	length     int32
-	dueNow     bool
+	flags      EntryFlags
 }
 
 // near is the part of the schedule that is in memory: what is due soon (the wheel), what is due
@@ -41,6 +41,9 @@ type near struct {
 	head   int
 	sorted bool
 
+	dead      map[Key]struct{} // in the wheel or ready, and killed: they go when they are met
+	deadReady bool             // one of them is ready
+
 	flights  []flight // from first on: oldest first
 	first    int
 	inFlight int       // entries in flights
@@ -61,7 +64,7 @@ type flight struct {
 type flown struct {
 	Key
 	lateFrom UnixMs // lateness counts from here; noLateness: it is not observed
-	dueNow   bool   // as in Entry
+	flags    EntryFlags
 }
 
 const (
@@ -73,6 +76,7 @@ const (
 // newNear returns an empty window. Nothing of the index is in it.
 func newNear(maxEntries, slots, tickMs int) *near {
 	n := &near{max: maxEntries, slots: slots, span: UnixMs(slots) * UnixMs(tickMs)}
+	n.dead = map[Key]struct{}{}
 	n.reset(0, maxKey)
 	return n
 }
@@ -84,6 +88,8 @@ func (n *near) reset(now UnixMs, low Key) {
 	n.wheel.Advance(now, nil)
 	n.now = now
 	n.ready, n.head, n.sorted = n.ready[:0], 0, true
+	clear(n.dead)
+	n.deadReady = false
 	n.frontier, n.outside = minKey, low
 }
 
@@ -113,6 +119,7 @@ func (n *near) shed() {
 		return
 	}
 	n.ready, n.head, n.sorted, n.items, n.spare = nil, 0, true, nil, nil
+	n.dead, n.deadReady = map[Key]struct{}{}, false
 	n.flights, n.first = nil, 0
 	n.wheel = wheel.New[slot](n.slots)
 	n.wheel.Advance(n.now, nil)
@@ -137,7 +144,7 @@ func (n *near) hold(e Entry) {
 	}
 	n.wheel.Add(e.Due, slot{
 		offset: e.Offset, epoch: e.Epoch, occurrence: e.Occurrence,
-		delta: e.Delta, at: e.At, length: e.Length, dueNow: e.DueNow,
+		delta: e.Delta, at: e.At, length: e.Length, flags: e.Flags,
 	})
 }
 
@@ -157,13 +164,53 @@ func (n *near) advance(now UnixMs) {
 		n.items = n.wheel.Advance(now, n.items[:0])
 		for i := range n.items {
 			v := &n.items[i].Value
-			n.pushReady(Entry{
+			e := Entry{
 				Key: Key{Due: n.items[i].Due, Position: Position{
 					Epoch: v.epoch, Offset: v.offset, Occurrence: v.occurrence,
 				}},
-				Delta: v.delta, At: v.at, Length: v.length, DueNow: v.dueNow,
-			})
+				Delta: v.delta, At: v.at, Length: v.length, Flags: v.flags,
+			}
+			if !n.isDead(e.Key) {
+				n.pushReady(e)
+			}
 		}
+	}
+}
+
+// kill takes an entry that is in the wheel or ready out of the window.
+func (n *near) kill(k Key) {
+	n.dead[k] = struct{}{}
+	n.deadReady = n.deadReady || k.Due <= n.now
+}
+
+// isDead says whether an entry was killed; it is asked once, when the entry is met.
+func (n *near) isDead(k Key) bool {
+	if len(n.dead) == 0 {
+		return false
+	}
+	_, ok := n.dead[k]
+	delete(n.dead, k)
+	return ok
+}
+
+// bury takes the killed ones out of ready.
+func (n *near) bury() {
+	if !n.deadReady {
+		return
+	}
+	n.deadReady = false
+	n.ready = append(n.ready[:n.head], slices.DeleteFunc(n.ready[n.head:],
+		func(e Entry) bool { return n.isDead(e.Key) })...)
+	if n.head == len(n.ready) {
+		n.ready, n.head, n.sorted = n.ready[:0], 0, true
+	}
+}
+
+// skip takes the first ready entry out.
+func (n *near) skip() {
+	n.head++
+	if n.head == len(n.ready) {
+		n.ready, n.head, n.sorted = n.ready[:0], 0, true
 	}
 }
 
@@ -217,7 +264,7 @@ func (n *near) takeOff(end Offset, lateFrom []UnixMs) {
 	}
 	for i, from := range lateFrom {
 		e := &n.ready[n.head+i]
-		f.entries = append(f.entries, flown{e.Key, from, e.DueNow})
+		f.entries = append(f.entries, flown{e.Key, from, e.Flags})
 	}
 	n.head += len(lateFrom)
 	n.inFlight += len(lateFrom)
@@ -326,6 +373,11 @@ func (n *near) evict() {
 		if dropped > 0 {
 			n.frontier = minOf(n.frontier, Key{Due: earliest, Position: minKey.Position})
 			n.outside = minOf(n.outside, n.frontier)
+		}
+	}
+	for k := range n.dead {
+		if !k.Less(n.frontier) {
+			delete(n.dead, k)
 		}
 	}
 }

@@ -182,21 +182,45 @@ func (ix *PebbleIndex) Load(p PartitionNumber) (Applied, bool, error) {
 	return a, ok, ix.judge("load", closer.Close())
 }
 
-// Has says whether the key is there.
-func (ix *PebbleIndex) Has(p PartitionNumber, key Key) (bool, error) {
+// Get returns the entry of a key.
+func (ix *PebbleIndex) Get(p PartitionNumber, key Key) (e Entry, ok bool, err error) {
 	if err := ix.check(); err != nil {
-		return false, err
+		return Entry{}, false, err
 	}
 	var k [entryKeyBytes]byte
 	putEntryKey(k[:], p, key)
-	_, closer, err := ix.db.Get(k[:])
+	err = ix.get(k[:], func(v []byte) (err error) {
+		ok = true
+		e, err = entryOf(k[:], v)
+		return err
+	})
+	return e, ok && err == nil, err
+}
+
+// Named returns the key of the entry that has an id.
+func (ix *PebbleIndex) Named(p PartitionNumber, id string) (key Key, ok bool, err error) {
+	if err := ix.check(); err != nil {
+		return Key{}, false, err
+	}
+	var k [spaceKeyBytes + 256]byte
+	err = ix.get(appendNameKey(k[:0], p, id), func(v []byte) (err error) {
+		ok = true
+		key, err = nameOf(v)
+		return err
+	})
+	return key, ok && err == nil, err
+}
+
+// get calls fn with the value of a key, if it is there.
+func (ix *PebbleIndex) get(k []byte, fn func(v []byte) error) error {
+	v, closer, err := ix.db.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, ix.judge("look up", err)
+		return ix.judge("look up", err)
 	}
-	return true, ix.judge("look up", closer.Close())
+	return ix.judge("look up", errors.Join(fn(v), closer.Close()))
 }
 
 // Apply makes one change.
@@ -221,15 +245,14 @@ func (ix *PebbleIndex) Apply(p PartitionNumber, c *Change) error {
 			return ix.judge("delete", err)
 		}
 	}
-	var value [entryValueBytesMax]byte
-	for i := range c.Add {
-		v := appendEntryValue(value[:0], &c.Add[i])
-		op := b.SetDeferred(entryKeyBytes, len(v))
-		putEntryKey(op.Key, p, c.Add[i].Key)
-		copy(op.Value, v)
-		if err := op.Finish(); err != nil {
-			return ix.judge("add", err)
-		}
+	if err := putEntries(b, p, c.Add); err != nil {
+		return ix.judge("add", err)
+	}
+	if err := putEntries(b, p, c.Update); err != nil {
+		return ix.judge("update", err)
+	}
+	if err := putNames(b, p, c.Names); err != nil {
+		return ix.judge("name", err)
 	}
 	if c.Applied != nil {
 		var v [appliedBytes]byte
@@ -242,6 +265,40 @@ func (ix *PebbleIndex) Apply(p PartitionNumber, c *Change) error {
 		return ix.judge("commit", err)
 	}
 	return ix.judge("commit", b.Close())
+}
+
+// putEntries writes entries into a batch.
+func putEntries(b *pebble.Batch, p PartitionNumber, entries []Entry) error {
+	var value [entryValueBytesMax]byte
+	for i := range entries {
+		v := appendEntryValue(value[:0], &entries[i])
+		op := b.SetDeferred(entryKeyBytes, len(v))
+		putEntryKey(op.Key, p, entries[i].Key)
+		copy(op.Value, v)
+		if err := op.Finish(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putNames writes names into a batch.
+func putNames(b *pebble.Batch, p PartitionNumber, names []Name) error {
+	var k, v []byte
+	for i := range names {
+		k = appendNameKey(k[:0], p, names[i].ID)
+		if names[i].Gone {
+			if err := b.Delete(k, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		v = appendNameValue(v[:0], names[i].Key)
+		if err := b.Set(k, v, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Scan calls fn with at most limit entries whose key is not below from, in order.
@@ -292,6 +349,9 @@ func (ix *PebbleIndex) Drop(p PartitionNumber) error {
 	putEntryKey(from[:entryKeyBytes], p, minKey)
 	putEntryKey(to[:], p, maxKey) // one byte longer than any key, so behind the last one
 	if err := b.DeleteRange(from[:entryKeyBytes], to[:], nil); err != nil {
+		return ix.judge("drop", err)
+	}
+	if err := b.DeleteRange(appendNameKey(nil, p, ""), endOfNames(p), nil); err != nil {
 		return ix.judge("drop", err)
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {

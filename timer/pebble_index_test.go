@@ -26,7 +26,7 @@ func openTestIndex(t testing.TB, fs vfs.FS) *PebbleIndex {
 func entryAt(due UnixMs, epoch batch.LeaderEpoch, offset Offset) Entry {
 	return Entry{
 		Key:   Key{due, Position{epoch, offset, 0}},
-		Delta: int32(offset % 7), At: int32(offset % 1000), Length: 50, DueNow: offset%2 == 0,
+		Delta: int32(offset % 7), At: int32(offset % 1000), Length: 50, Flags: EntryFlags(offset % 2),
 	}
 }
 
@@ -121,8 +121,8 @@ func TestIndexKeepsPartitionsApart(t *testing.T) {
 		if got := scanAll(t, ix, p, minKey, 1); len(got) != 1 {
 			t.Fatalf("limit 1: %v", got)
 		}
-		has, err := ix.Has(p, want[0].Key)
-		hasNot, err2 := ix.Has(p, Key{10, Position{2, 101, 0}})
+		_, has, err := ix.Get(p, want[0].Key)
+		_, hasNot, err2 := ix.Get(p, Key{10, Position{2, 101, 0}})
 		if !has || hasNot || err != nil || err2 != nil {
 			t.Fatalf("has %v %v, %v %v", has, hasNot, err, err2)
 		}

@@ -12,7 +12,8 @@ import (
 const (
 	spaceApplied byte = 1 // + partition: Applied
 	spaceEntries byte = 2 // + partition, due, epoch, offset, occurrence: where the record is
-	spaceEnd     byte = 3
+	spaceNames   byte = 3 // + partition, id: the rest of its entry's key
+	spaceEnd     byte = 4
 )
 
 const (
@@ -23,8 +24,6 @@ const (
 
 	appliedVersion = 1
 	appliedBytes   = 1 + 3*8 + 24 + 2*8
-
-	entryDueNow byte = 1
 )
 
 // putSpaceKey writes the beginning of a partition's keys in a space. Partition numbers are big
@@ -65,11 +64,7 @@ func putEntryKey(k []byte, p PartitionNumber, key Key) {
 
 // appendEntryValue appends where the record of an entry is.
 func appendEntryValue(dst []byte, e *Entry) []byte {
-	var flags byte
-	if e.DueNow {
-		flags |= entryDueNow
-	}
-	dst = append(dst, flags)
+	dst = append(dst, byte(e.Flags))
 	dst = binary.AppendUvarint(dst, uint64(e.Delta))
 	dst = binary.AppendUvarint(dst, uint64(e.At))
 	return binary.AppendUvarint(dst, uint64(e.Length))
@@ -78,18 +73,56 @@ func appendEntryValue(dst []byte, e *Entry) []byte {
 // entryOf reads an entry.
 func entryOf(k, v []byte) (Entry, error) {
 	d := varintReader{p: v}
-	flags := d.one()
 	e := Entry{
+		Flags:  EntryFlags(d.one()),
 		Delta:  int32(d.unsigned(math.MaxInt32)),
 		At:     int32(d.unsigned(math.MaxInt32)),
 		Length: int32(d.unsigned(math.MaxInt32)),
-		DueNow: flags&entryDueNow != 0,
 	}
-	if len(k) != entryKeyBytes || d.bad || len(d.p) != 0 || flags&^entryDueNow != 0 {
+	if len(k) != entryKeyBytes || d.bad || len(d.p) != 0 || e.Flags&^entryFlagsAll != 0 {
 		return e, fmt.Errorf("%w: entry %x = %x cannot be read", ErrIndex, k, v)
 	}
 	e.Key = keyOf(k[spaceKeyBytes:])
 	return e, nil
+}
+
+// appendNameKey appends the key under which an id is found.
+func appendNameKey(dst []byte, p PartitionNumber, id string) []byte {
+	var k [spaceKeyBytes]byte
+	putSpaceKey(k[:], spaceNames, p)
+	return append(append(dst, k[:]...), id...)
+}
+
+// endOfNames is behind all names of a partition.
+func endOfNames(p PartitionNumber) []byte {
+	if p+1 == 0 {
+		return []byte{spaceNames + 1}
+	}
+	return appendNameKey(nil, p+1, "")
+}
+
+// appendNameValue appends the key of the entry that has an id.
+func appendNameValue(dst []byte, k Key) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(k.Due))
+	dst = binary.AppendUvarint(dst, uint64(k.Epoch))
+	dst = binary.AppendUvarint(dst, uint64(k.Offset))
+	return binary.AppendUvarint(dst, uint64(k.Occurrence))
+}
+
+// nameOf reads what appendNameValue wrote.
+func nameOf(v []byte) (Key, error) {
+	if len(v) < 8 {
+		return Key{}, fmt.Errorf("%w: name %x cannot be read", ErrIndex, v)
+	}
+	d := varintReader{p: v[8:]}
+	k := Key{Due: UnixMs(binary.BigEndian.Uint64(v))}
+	k.Epoch = batch.LeaderEpoch(d.unsigned(math.MaxInt32))
+	k.Offset = Offset(d.unsigned(math.MaxInt64))
+	k.Occurrence = Occurrence(d.unsigned(math.MaxInt32))
+	if d.bad || len(d.p) != 0 {
+		return Key{}, fmt.Errorf("%w: name %x cannot be read", ErrIndex, v)
+	}
+	return k, nil
 }
 
 // appendApplied appends the value of an Applied.

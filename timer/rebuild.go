@@ -73,39 +73,39 @@ func (s *Schedule) collectSettlements(settled *settledSet) (settledTo Offset, er
 // addPending adds every staged record that is not settled to the index, and counts them in a.
 func (s *Schedule) addPending(settled *settledSet, a *Applied) error {
 	var c Change
-	var entries []Entry
+	l := newLedger(s.o.Index, s.o.Partition)
+	l.isDelivered, l.onUnowed = settled.has, s.unowe
+	apply := func() error {
+		c.reset()
+		a.Pending += l.take(&c)
+		for i := range c.Add {
+			a.Low = minOf(a.Low, c.Add[i].Key)
+		}
+		return s.o.Index.Apply(s.o.Partition, &c)
+	}
 	add := func(b batch.Batch) (err error) {
 		switch b.Kind() {
 		case batch.KindSettlement:
-			return nil
+		case batch.KindCommand:
+			err = l.commands(b)
 		case batch.KindStaged:
+			var dueNow int
+			if dueNow, err = l.staged(b); dueNow > 0 {
+				s.turn.owed.add(b.BaseOffset(), dueNow)
+				s.turn.aloft.add(b.BaseOffset(), dueNow)
+			}
 		default:
-			return unknownKind(b)
+			err = unknownKind(b)
 		}
-		if entries, _, err = appendEntries(entries[:0], b); err != nil {
+		if err != nil || l.length() < recoverEntriesMax {
 			return err
 		}
-		for i := range entries {
-			if !settled.has(entries[i].Position) {
-				c.Add = append(c.Add, entries[i])
-				if entries[i].DueNow {
-					s.owe(entries[i].base())
-				}
-				a.Low = minOf(a.Low, entries[i].Key)
-				a.Pending++
-			}
-		}
-		if len(c.Add) < recoverEntriesMax {
-			return nil
-		}
-		err = s.o.Index.Apply(s.o.Partition, &c)
-		c.Add = c.Add[:0]
-		return err
+		return apply()
 	}
 	if err := s.o.Staging.Batches(s.o.Staging.Start(), s.o.Staging.End(), add); err != nil {
 		return err
 	}
-	return s.o.Index.Apply(s.o.Partition, &c)
+	return apply()
 }
 
 // Dump calls fn for every entry of the schedule's index, in order: for tests and tools. No turn may

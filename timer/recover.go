@@ -61,7 +61,7 @@ func (s *Schedule) owe(base Offset) {
 
 // catchUp brings an index that follows the logs up to a to their ends.
 func (s *Schedule) catchUp(a Applied) error {
-	c := catcher{s: s, a: a, loaded: a}
+	c := catcher{s: s, a: a, loaded: a, ledger: newLedger(s.o.Index, s.o.Partition)}
 	from := max(a.Staging, s.o.Staging.Start())
 	if mutant.On(mutant.ReplayFromZero) {
 		from = s.o.Staging.Start()
@@ -90,6 +90,7 @@ type catcher struct {
 	s      *Schedule
 	a      Applied // as of the changes so far
 	loaded Applied // as found at the start
+	ledger *ledger
 	change Change
 	finder positionFinder
 	dueNow []Entry // of the staged batches replayed: those due at their append
@@ -99,27 +100,28 @@ type catcher struct {
 func (c *catcher) staging(b batch.Batch) error {
 	switch b.Kind() {
 	case batch.KindStaged:
-		entries, _, err := appendEntries(c.change.Add, b)
-		if err != nil {
+		before := len(c.ledger.add)
+		if _, err := c.ledger.staged(b); err != nil {
 			return err
 		}
-		for i := len(c.change.Add); i < len(entries); i++ {
-			c.a.Low = minOf(c.a.Low, entries[i].Key)
-			if entries[i].DueNow {
-				c.dueNow = append(c.dueNow, entries[i])
+		for _, e := range c.ledger.add[before:] {
+			if e.Flags.has(EntryDueNow) && !e.Flags.has(entryGone) {
+				c.dueNow = append(c.dueNow, e)
 			}
 		}
-		c.a.Pending += int64(len(entries) - len(c.change.Add))
-		c.change.Add = entries
 	case batch.KindSettlement:
 		if err := c.settlement(b); err != nil {
+			return err
+		}
+	case batch.KindCommand:
+		if err := c.ledger.commands(b); err != nil {
 			return err
 		}
 	default:
 		return unknownKind(b)
 	}
 	c.a.Staging = b.LastOffset() + 1
-	if len(c.change.Add) >= recoverEntriesMax {
+	if c.ledger.length() >= recoverEntriesMax {
 		return c.apply()
 	}
 	return nil
@@ -142,7 +144,11 @@ func (c *catcher) settlement(b batch.Batch) error {
 		return err
 	}
 	for _, r := range settled.ranges {
-		err := c.s.eachStagedKey(r, func(k Key) error { return c.remove(k) })
+		if r.occurrence > 0 {
+			_, err = c.landed(Key{Due: r.due, Position: Position{r.epoch, r.first, r.occurrence}})
+		} else {
+			err = c.s.eachStagedKey(r, func(k Key) error { _, err := c.landed(k); return err })
+		}
 		if err != nil {
 			return err
 		}
@@ -154,12 +160,9 @@ func (c *catcher) settlement(b batch.Batch) error {
 func (c *catcher) visible(b batch.Batch) error {
 	err := EachDelivered(b, func(d Delivered) error {
 		if d.HasDue {
-			removed := len(c.change.Remove)
-			if err := c.remove(Key{Due: d.Due, Position: d.Position}); err != nil {
+			found, err := c.landed(Key{Due: d.Due, Position: d.Position})
+			if found || err != nil {
 				return err
-			}
-			if len(c.change.Remove) > removed {
-				return nil
 			}
 		}
 		// No due time in the delivery, or one that a producer made up: the decision has it.
@@ -167,26 +170,38 @@ func (c *catcher) visible(b batch.Batch) error {
 		if err != nil || !ok {
 			return err
 		}
-		return c.remove(k)
+		_, err = c.landed(k)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	c.a.Visible = b.LastOffset() + 1
-	if len(c.change.Remove) >= recoverEntriesMax {
+	if c.ledger.length() >= recoverEntriesMax {
 		return c.apply()
 	}
 	return nil
 }
 
-// remove takes an entry out if it is there: a replay may meet what was removed before.
-func (c *catcher) remove(k Key) error {
-	ok, err := c.s.o.Index.Has(c.s.o.Partition, k)
-	if err == nil && ok {
-		c.change.Remove = append(c.change.Remove, k)
-		c.a.Pending--
+// landed takes a delivery, if its entry is there: a replay may meet what was removed before.
+func (c *catcher) landed(k Key) (found bool, err error) {
+	e, ok, err := c.ledger.get(k)
+	if err != nil || !ok {
+		return false, err
 	}
-	return err
+	if !e.Flags.has(EntryNamed | EntryRecurs) {
+		c.ledger.remove = append(c.ledger.remove, k)
+		return true, nil
+	}
+	d, err := c.s.decisionAt(e)
+	if err != nil {
+		return true, err
+	}
+	terms, err := d.Terms()
+	if err != nil {
+		return true, err
+	}
+	return true, c.ledger.landed(e, string(terms.ID), e.Flags.has(EntryDoomed))
 }
 
 // findOwed finds the records that were due at their append and are still pending: what lies below
@@ -219,14 +234,14 @@ func (c *catcher) findOwed() error {
 // oweThose owes those of the entries that were due at their append and are in the index.
 func (c *catcher) oweThose(entries []Entry) error {
 	for i := range entries {
-		if !entries[i].DueNow {
+		if !entries[i].Flags.has(EntryDueNow) {
 			continue
 		}
-		ok, err := c.s.o.Index.Has(c.s.o.Partition, entries[i].Key)
+		e, ok, err := c.s.o.Index.Get(c.s.o.Partition, entries[i].Key)
 		if err != nil {
 			return err
 		}
-		if ok {
+		if ok && e.Flags.has(EntryDueNow) && !e.Flags.has(EntryDoomed) {
 			c.s.owe(entries[i].base())
 		}
 	}
@@ -235,11 +250,14 @@ func (c *catcher) oweThose(entries []Entry) error {
 
 // apply makes the changes collected so far.
 func (c *catcher) apply() error {
+	c.change.reset()
+	c.a.Pending += c.ledger.take(&c.change)
+	for i := range c.change.Add {
+		c.a.Low = minOf(c.a.Low, c.change.Add[i].Key)
+	}
 	applied := c.a
 	c.change.Applied = &applied
-	err := c.s.o.Index.Apply(c.s.o.Partition, &c.change)
-	c.change = Change{Add: c.change.Add[:0], Remove: c.change.Remove[:0]}
-	return err
+	return c.s.o.Index.Apply(c.s.o.Partition, &c.change)
 }
 
 // positionFinder looks up the keys of positions in the staging log. It keeps the last batch's.
@@ -311,7 +329,7 @@ func appendEntries(dst []Entry, b batch.Batch) (entries []Entry, dueNow int, err
 		if !ok {
 			return dst, dueNow, nil
 		}
-		if e.DueNow {
+		if e.Flags.has(EntryDueNow) {
 			dueNow++
 		}
 		dst = append(dst, e)

@@ -15,12 +15,16 @@ import (
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
-// Sink takes deliveries. Deliver appends b to the partition log (it stamps offset and epoch in
-// place) and returns the log's end behind it. An error that wraps log.ErrNoSpace leaves the records
-// armed; any other ends the schedule. It is called with the schedule's turn held, so it must not
-// wait for a turn; b is valid until it returns.
+// Sink takes what a schedule appends. Its calls stamp offset and epoch of b in place, and return
+// the log's end behind it. An error that wraps log.ErrNoSpace leaves the records armed; any other
+// but ErrFenced ends the schedule. They are called with the schedule's turn held, so they must not
+// wait for a turn; b is valid until they return.
 type Sink interface {
-	Deliver(b batch.Batch) (end Offset, err error)
+	// Deliver appends b to the partition log, if allowed says so. It must ask with the lock held under
+	// which staged batches are appended and told to Fence, and return ErrFenced if not allowed.
+	Deliver(b batch.Batch, allowed func() bool) (end Offset, err error)
+	// Command appends b to the staging log.
+	Command(b batch.Batch) (end Offset, err error)
 }
 
 // The defaults and bounds of a Schedule.
@@ -144,6 +148,7 @@ type Schedule struct {
 	closing sync.Once
 
 	settling sync.Mutex // one Settle at a time
+	fence    *fence
 
 	turn struct { // held for a whole turn, I/O included; the fields below are the turn's own
 		sync.Mutex
@@ -156,6 +161,13 @@ type Schedule struct {
 		run     run
 		late    []UnixMs // scratch: lateFrom of the records in build
 		change  Change   // scratch
+		ledger  *ledger
+		limbo   *limbo
+		// flying are the deliveries in flight of records with terms, special those in build.
+		flying  map[Position]*flyingRecord
+		special []specialRecord // scratch
+		drops   []Entry         // doomed entries that a load has met
+		command []Command       // scratch
 
 		rewinding bool   // the clock stepped back: reset near once no flight is left
 		stalled   bool   // staged batches could not be read for want of a file handle
@@ -179,14 +191,19 @@ func Open(o Options) (*Schedule, error) {
 		logger: o.Logger.With(zap.Uint64("partition", uint64(o.Partition))),
 		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
+		fence:  newFence(),
 	}
 	s.lastMs.Store(int64(o.LastDeliveryMs))
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.turn.near = newNear(o.NearMax, o.WheelSlots, o.TickMs)
+	s.turn.limbo = newLimbo()
+	s.turn.flying = map[Position]*flyingRecord{}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("open the schedule of partition %d: %w", o.Partition, err)
 	}
+	s.turn.ledger = newLedger(o.Index, o.Partition)
+	s.turn.ledger.onDrop, s.turn.ledger.onUnowed = s.forget, s.unowe
 	now := s.wall()
 	s.turn.near.reset(now, s.turn.applied.Low)
 	s.publish(now, false)
@@ -233,6 +250,10 @@ func raise(a *atomic.Int64, v Offset) bool {
 		}
 	}
 }
+
+// Fence tells the schedule which ids a staged batch that ends at end names, with their hashes
+// (StageInfo.IDs). The owner calls it with the lock held under which it appended the batch.
+func (s *Schedule) Fence(end Offset, ids []uint64) { s.fence.note(end, ids) }
 
 // NowDone returns a staging offset: every record below it that was due when it was appended has
 // been appended to the partition log.

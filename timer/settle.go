@@ -36,27 +36,27 @@ func (s *Schedule) Settle(upTo Offset) (settled batch.Batch, settledTo Offset, e
 	if upTo = min(upTo, Offset(s.landedTo.Load())); upTo <= from {
 		return nil, from, nil
 	}
-	var positions []Position
+	var delivered []Key
 	settledTo = upTo
 	err = eachMarked(s.o.Visible, from, upTo, func(b batch.Batch) error {
-		if len(positions) > 0 && len(positions)+b.Count() > settlePositionsMax {
+		if len(delivered) > 0 && len(delivered)+b.Count() > settlePositionsMax {
 			settledTo = b.BaseOffset()
 			return errEnough
 		}
 		return EachDelivered(b, func(d Delivered) error {
-			positions = append(positions, d.Position)
+			delivered = append(delivered, Key{Due: d.Due, Position: d.Position})
 			return nil
 		})
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, from, err
 	}
-	if len(positions) == 0 || mutant.On(mutant.NoSettlements) {
+	if len(delivered) == 0 || mutant.On(mutant.NoSettlements) {
 		raise(&s.settledTo, settledTo)
 		return nil, settledTo, nil
 	}
-	s.stats.settled.Add(int64(len(positions)))
-	return settle(settledTo, positions).build(clock.ToMs(s.o.Clock.Now())), settledTo, nil
+	s.stats.settled.Add(int64(len(delivered)))
+	return settle(settledTo, delivered).build(clock.ToMs(s.o.Clock.Now())), settledTo, nil
 }
 
 // landUpTo takes the deliveries below upTo, which the high watermark has passed, out of the index.

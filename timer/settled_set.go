@@ -2,12 +2,13 @@ package timer
 
 import "github.com/chronosdb/chronosdb/log/batch"
 
-// settledSet is a set of positions, for a rebuild: one bit for each staging offset, in pages. The
-// occurrence is not part of it: it is 0 for every record that this version takes.
+// settledSet is a set of positions, for a rebuild: one bit for each staging offset, in pages, for
+// first occurrences. Of recurring records it keeps the latest one: they are delivered in order.
 type settledSet struct {
-	pages map[pageKey]*page
-	last  *page // the page of lastKey: neighbours come together
-	lastK pageKey
+	pages  map[pageKey]*page
+	last   *page // the page of lastKey: neighbours come together
+	lastK  pageKey
+	latest map[Position]Occurrence // by the position of occurrence 0: the latest, above 0
 }
 
 const pageBits = 16
@@ -19,7 +20,11 @@ type pageKey struct {
 	page  Offset
 }
 
-func newSettledSet() *settledSet { return &settledSet{pages: make(map[pageKey]*page)} }
+func newSettledSet() *settledSet {
+	return &settledSet{
+		pages: make(map[pageKey]*page), latest: make(map[Position]Occurrence),
+	}
+}
 
 // page returns the page of a position, or nil when it is not there and make is false.
 func (s *settledSet) page(p Position, create bool) *page {
@@ -40,11 +45,20 @@ func (s *settledSet) page(p Position, create bool) *page {
 }
 
 func (s *settledSet) add(p Position) {
+	if n := p.Occurrence; n > 0 {
+		p.Occurrence = 0
+		s.latest[p] = max(s.latest[p], n)
+		return
+	}
 	i := uint(p.Offset) & (1<<pageBits - 1)
 	s.page(p, true)[i/64] |= 1 << (i % 64)
 }
 
 func (s *settledSet) has(p Position) bool {
+	if n := p.Occurrence; n > 0 {
+		p.Occurrence = 0
+		return s.latest[p] >= n
+	}
 	pg := s.page(p, false)
 	i := uint(p.Offset) & (1<<pageBits - 1)
 	return pg != nil && pg[i/64]>>(i%64)&1 != 0

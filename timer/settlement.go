@@ -28,32 +28,39 @@ type settledRange struct {
 	epoch       batch.LeaderEpoch
 	first, last Offset // staging offsets, both included
 	occurrence  Occurrence
+	due         UnixMs // of the occurrence, if it is not the first: the staged record has not got it
 	fate        Fate
 }
 
 const (
 	settlementVersion = 1
+	// settlementVersionRecurs has ranges of later occurrences, with their due times.
+	settlementVersionRecurs = 2
 	// settledRangeBytesMin is the smallest encoded range, which bounds a count by the bytes there
 	// are.
 	settledRangeBytesMin = 5
 )
 
 // settle makes a settlement of deliveries. It sorts positions.
-func settle(settledTo Offset, positions []Position) settlement {
-	slices.SortFunc(positions, Position.Compare)
+func settle(settledTo Offset, delivered []Key) settlement {
+	slices.SortFunc(delivered, func(a, b Key) int { return a.Position.Compare(b.Position) })
 	s := settlement{settledTo: settledTo}
-	for _, p := range positions {
-		if n := len(s.ranges); n > 0 {
+	for _, p := range delivered {
+		if n := len(s.ranges); n > 0 && p.Occurrence == 0 {
 			r := &s.ranges[n-1]
-			if r.epoch == p.Epoch && r.last+1 == p.Offset && r.occurrence == p.Occurrence {
+			if r.epoch == p.Epoch && r.last+1 == p.Offset && r.occurrence == 0 {
 				r.last = p.Offset
 				continue
 			}
 		}
-		s.ranges = append(s.ranges, settledRange{
+		r := settledRange{
 			epoch: p.Epoch, first: p.Offset, last: p.Offset, occurrence: p.Occurrence,
 			fate: FateDelivered,
-		})
+		}
+		if p.Occurrence > 0 {
+			r.due = p.Due
+		}
+		s.ranges = append(s.ranges, r)
 	}
 	return s
 }
@@ -70,7 +77,7 @@ func (s settlement) each(fn func(p Position)) {
 // build returns the settlement batch, stamped with the time now.
 func (s settlement) build(now UnixMs) batch.Batch {
 	value := make([]byte, 0, 32+8*len(s.ranges))
-	value = append(value, settlementVersion)
+	value = append(value, s.version())
 	value = binary.BigEndian.AppendUint64(value, uint64(s.settledTo))
 	value = binary.AppendUvarint(value, uint64(len(s.ranges)))
 	var before settledRange
@@ -80,21 +87,22 @@ func (s settlement) build(now UnixMs) batch.Batch {
 		value = binary.AppendUvarint(value, uint64(r.last-r.first))
 		value = binary.AppendUvarint(value, uint64(r.occurrence))
 		value = append(value, byte(r.fate))
+		if r.occurrence > 0 {
+			value = binary.AppendVarint(value, int64(r.due))
+		}
 		before = r
 	}
-	p := beginBatch(make([]byte, 0, batch.HeaderBytes+len(value)+16))
-	p = appendVarint(p, int64(3+1+bytesBytes(value)+1))
-	p = append(p, 0, 0, 0) // attributes, timestamp delta, offset delta
-	p = appendBytes(p, nil)
-	p = appendBytes(p, value)
-	p = appendVarint(p, 0)
-	f := frame{
-		attributes:    batch.KindSettlement.Attributes(),
-		count:         1,
-		baseTimestamp: now,
-		maxTimestamp:  now,
+	return sealValue(batch.KindSettlement, now, value)
+}
+
+// version is the oldest version that can say it.
+func (s settlement) version() byte {
+	for i := range s.ranges {
+		if s.ranges[i].occurrence > 0 {
+			return settlementVersionRecurs
+		}
 	}
-	return f.noProducer().seal(p)
+	return settlementVersion
 }
 
 // settlementOf reads a settlement batch whose CRC was checked.
@@ -103,15 +111,11 @@ func settlementOf(b batch.Batch) (settlement, error) {
 		return settlement{}, fmt.Errorf("%w: staging offset %d: %s", ErrBadSettlement,
 			b.BaseOffset(), what)
 	}
-	if b.Kind() != batch.KindSettlement || b.Codec() != batch.None || b.Count() != 1 {
-		return bad("it is no settlement batch of one record")
+	v, err := valueOfKind(b, batch.KindSettlement)
+	if err != nil {
+		return bad(err.Error())
 	}
-	rec, n, err := batch.ParseRecord(b.Records())
-	if err != nil || n != len(b.Records()) {
-		return bad("its record is broken")
-	}
-	v := rec.Value
-	if len(v) < 9 || v[0] != settlementVersion {
+	if len(v) < 9 || v[0] != settlementVersion && v[0] != settlementVersionRecurs {
 		return bad("its version is not known; start the version that wrote it, or a newer one")
 	}
 	s := settlement{settledTo: Offset(binary.BigEndian.Uint64(v[1:]))}
@@ -119,7 +123,7 @@ func settlementOf(b batch.Batch) (settlement, error) {
 	count := d.unsigned(uint64(len(v)) / settledRangeBytesMin)
 	var before settledRange
 	for range count {
-		r, ok := d.settledRange(before)
+		r, ok := d.settledRange(v[0], before)
 		if !ok {
 			return bad("a range is broken")
 		}
@@ -133,12 +137,16 @@ func settlementOf(b batch.Batch) (settlement, error) {
 }
 
 // settledRange reads one range behind before.
-func (d *varintReader) settledRange(before settledRange) (settledRange, bool) {
+func (d *varintReader) settledRange(version byte, before settledRange) (settledRange, bool) {
 	r := settledRange{epoch: before.epoch + batch.LeaderEpoch(d.unsigned(1<<31-1))}
 	r.first = before.last + Offset(d.signed())
 	r.last = r.first + Offset(d.unsigned(1<<40))
 	r.occurrence = Occurrence(d.unsigned(1<<31 - 1))
 	r.fate = Fate(d.one())
+	if r.occurrence > 0 {
+		r.due = UnixMs(d.signed())
+		d.bad = d.bad || version < settlementVersionRecurs
+	}
 	ordered := r.epoch >= before.epoch && r.first >= 0 && r.last >= r.first
 	return r, !d.bad && ordered && r.fate == FateDelivered
 }
@@ -168,6 +176,17 @@ func (d *varintReader) signed() int64 {
 	}
 	d.p = d.p[n:]
 	return v
+}
+
+// text reads a length of at most limit and as many bytes, which it does not copy.
+func (d *varintReader) text(limit uint64) []byte {
+	n := d.unsigned(min(limit, uint64(len(d.p))))
+	if n > uint64(len(d.p)) {
+		d.bad, n = true, 0
+	}
+	p := d.p[:n]
+	d.p = d.p[n:]
+	return p
 }
 
 func (d *varintReader) one() byte {

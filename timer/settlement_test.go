@@ -26,13 +26,14 @@ func TestSettlementRoundTrip(t *testing.T) {
 				p.Offset += Offset(rng.Int64N(1 << 20))
 			}
 			p.Offset++
+			p.Occurrence = Occurrence(max(rng.IntN(4)-2, 0))
 			want = append(want, p)
 		}
 		shuffled := slices.Clone(want)
 		rng.Shuffle(len(shuffled), func(i, j int) {
 			shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
 		})
-		b := settle(99, shuffled).build(testNow)
+		b := settle(99, keysOf(shuffled)).build(testNow)
 		if err := batch.CheckStored(b); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -52,11 +53,21 @@ func TestSettlementRoundTrip(t *testing.T) {
 }
 
 func TestNeighboursAreOneRange(t *testing.T) {
-	s := settle(5, []Position{{1, 7, 0}, {1, 5, 0}, {1, 6, 0}, {2, 8, 0}, {2, 9, 1}})
-	want := []settledRange{{1, 5, 7, 0, 0}, {2, 8, 8, 0, 0}, {2, 9, 9, 1, 0}}
+	s := settle(5, keysOf([]Position{{1, 7, 0}, {1, 5, 0}, {1, 6, 0}, {2, 8, 0}, {2, 9, 1}, {2, 10, 1}}))
+	want := []settledRange{
+		{1, 5, 7, 0, 0, 0}, {2, 8, 8, 0, 0, 0}, {2, 9, 9, 1, 900, 0}, {2, 10, 10, 1, 1000, 0},
+	}
 	if !reflect.DeepEqual(s.ranges, want) {
 		t.Fatalf("ranges %v, want %v", s.ranges, want)
 	}
+}
+
+// keysOf gives positions due times.
+func keysOf(positions []Position) (keys []Key) {
+	for _, p := range positions {
+		keys = append(keys, Key{Due: UnixMs(p.Offset * 100), Position: p})
+	}
+	return keys
 }
 
 // settlementWith frames a settlement's value.
@@ -71,8 +82,8 @@ func settlementWith(value []byte) batch.Batch {
 }
 
 func FuzzSettlement(f *testing.F) {
-	for _, positions := range [][]Position{nil, {{1, 5, 0}}, {{1, 5, 0}, {1, 6, 0}, {3, 1, 0}}} {
-		rec, _, err := batch.ParseRecord(settle(5, positions).build(testNow).Records())
+	for _, positions := range [][]Position{nil, {{1, 5, 0}}, {{1, 5, 0}, {1, 6, 0}, {3, 1, 0}}, {{1, 5, 9}}} {
+		rec, _, err := batch.ParseRecord(settle(5, keysOf(positions)).build(testNow).Records())
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -1,11 +1,13 @@
 package timer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/timer/recur"
 )
 
 // StagePlan is what Stage needs to know beside the batch.
@@ -25,6 +27,8 @@ type StageInfo struct {
 	Count  int    // records
 	DueNow int    // records that were due at Now
 	MaxDue UnixMs // latest due time
+	// IDs are the hashes of the ids that the records take or cancel: for Schedule.Fence.
+	IDs []uint64
 }
 
 // Stage appends to dst the staged batch that src becomes: the same records, not compressed, each
@@ -66,9 +70,12 @@ func StageFrom(
 			return nil, StageInfo{}, &batch.RecordError{Index: info.Count, Err: fmt.Errorf(
 				"%w: its offset delta is %d", batch.ErrInvalid, rec.OffsetDelta)}
 		}
-		dst = appendStaged(dst, rec, d)
+		dst = appendStaged(dst, rec, &d)
 		info.Count++
 		info.MaxDue = max(info.MaxDue, d.Due)
+		if d.id != nil {
+			info.IDs = append(info.IDs, HashID(d.id))
+		}
 		if d.Flags&FlagDueNow != 0 {
 			info.DueNow++
 		}
@@ -110,8 +117,8 @@ func decide(rec batch.Record, src batch.Batch, p *StagePlan) (Decision, error) {
 	if err != nil {
 		return d, err
 	}
-	if err := refuseUnserved(&control); err != nil {
-		return d, err
+	if control.MessageID != nil {
+		return d, refuse(batch.HeaderMessageID, "is not supported by this version; leave it out")
 	}
 	switch {
 	case present:
@@ -119,11 +126,19 @@ func decide(rec batch.Record, src batch.Batch, p *StagePlan) (Decision, error) {
 	case p.LogAppendTime:
 		d.Timestamp = p.Now
 	}
-	switch {
-	case control.HasTs:
-		d.Due = control.Due
-	case control.HasDelay:
-		d.Due = p.Now.Add(control.Delay)
+	if control.Cancel != nil {
+		d.Action = ActionCancel
+		return d, d.setTerms(termsFrom(&control))
+	}
+	if err := control.Check(p.Now); err != nil {
+		return d, err
+	}
+	terms := termsFrom(&control)
+	if p.Names.Ts != "" && control.HasTs {
+		terms.TimeHeader = []byte(p.Names.Ts)
+	}
+	if d.Due, err = firstDue(&control, &terms.Recur, p.Now); err != nil {
+		return d, err
 	}
 	if p.MaxDelay > 0 && d.Due.Sub(p.Now) > p.MaxDelay {
 		return d, tooFar(control, d.Due, p)
@@ -131,37 +146,53 @@ func decide(rec batch.Record, src batch.Batch, p *StagePlan) (Decision, error) {
 	if d.Due <= p.Now {
 		d.Flags |= FlagDueNow
 	}
-	return d, nil
+	return d, d.setTerms(terms)
 }
 
-// refuseUnserved refuses what this version reads and does not act on: a record that asks for
-// something must not be taken as one that does not.
-func refuseUnserved(c *batch.Control) error {
-	for _, h := range [...]struct {
-		name string
-		set  bool
-	}{
-		{batch.HeaderScheduleID, c.ID != nil},
-		{batch.HeaderScheduleCancel, c.Cancel != nil},
-		{batch.HeaderScheduleExpireTs, c.HasExpire},
-		{batch.HeaderScheduleCron, c.Cron != nil},
-		{batch.HeaderScheduleEvery, c.Every > 0},
-		{batch.HeaderMessageID, c.MessageID != nil},
-	} {
-		if h.set { // The others come only with a cron or an interval.
-			return &batch.ControlError{
-				Header: h.name, Reason: "is not supported by this version; leave it out",
-			}
-		}
+// firstDue returns when a record is due for the first time.
+func firstDue(c *batch.Control, r *Recurrence, now UnixMs) (UnixMs, error) {
+	if r.Cron == "" {
+		return c.DueAt(now), nil
 	}
-	return nil
+	cron, err := recur.Parse(r.Cron, r.Tz)
+	var mistake *recur.Error
+	if errors.As(err, &mistake) {
+		header := batch.HeaderScheduleCron
+		if mistake.Zone {
+			header = batch.HeaderScheduleTz
+		}
+		return 0, refuse(header, mistake.Reason)
+	}
+	if err != nil {
+		return 0, err
+	}
+	due, ok := cron.Next(now)
+	if !ok {
+		return 0, refuse(batch.HeaderScheduleCron, "has no time after now; write one that has")
+	}
+	if c.HasUntil && c.Until < due {
+		return 0, refuse(batch.HeaderScheduleUntil, fmt.Sprintf("%d is before the first time of the"+
+			" cron, %d; write a later one, or leave it out", c.Until, due))
+	}
+	return due, nil
+}
+
+// refuse says why a control header is not taken.
+func refuse(header, reason string) error {
+	return &batch.ControlError{Header: header, Reason: reason}
 }
 
 // tooFar is the refusal of a due time beyond the topic's limit.
 func tooFar(c batch.Control, due UnixMs, p *StagePlan) error {
 	header := batch.HeaderScheduleTs
-	if c.HasDelay {
+	switch {
+	case c.HasTs:
+	case c.HasDelay:
 		header = batch.HeaderScheduleDelay
+	case c.Every > 0:
+		header = batch.HeaderScheduleEvery
+	default:
+		header = batch.HeaderScheduleCron
 	}
 	return &batch.ControlError{Header: header, Reason: fmt.Sprintf(
 		"asks for %d, which is %d ms from now (%d); the topic's limit is"+
@@ -171,11 +202,11 @@ func tooFar(c batch.Control, due UnixMs, p *StagePlan) error {
 
 // appendStaged appends rec with its decision. The record is encoded anew from its fields, so that
 // its length and numbers have their shortest form whatever the client chose.
-func appendStaged(dst []byte, rec batch.Record, d Decision) []byte {
+func appendStaged(dst []byte, rec batch.Record, d *Decision) []byte {
 	count := int64(rec.Headers.Count) + 1
 	n := 1 + varintBytes(rec.TimestampDelta) + varintBytes(int64(rec.OffsetDelta)) +
 		bytesBytes(rec.Key) + bytesBytes(rec.Value) +
-		varintBytes(count) + len(rec.Headers.Bytes) + decisionHeaderBytes
+		varintBytes(count) + len(rec.Headers.Bytes) + d.headerBytes()
 	dst = appendVarint(dst, int64(n))
 	body := len(dst)
 	dst = append(dst, byte(rec.Attributes))
@@ -221,7 +252,18 @@ func (w *stagedWalk) next() (e Entry, d Decision, ok bool, err error) {
 		Delta:  int32(span.Index),
 		At:     int32(span.Pos),
 		Length: int32(span.Len),
-		DueNow: d.Flags&FlagDueNow != 0,
+	}
+	if d.Flags&FlagDueNow != 0 {
+		e.Flags |= EntryDueNow
+	}
+	if len(d.terms) > 0 {
+		e.Flags |= EntryTerms
+		if has := d.terms[0]; has&termID != 0 {
+			e.Flags |= EntryNamed
+		}
+		if has := d.terms[0]; has&(termCron|termEvery) != 0 {
+			e.Flags |= EntryRecurs
+		}
 	}
 	return e, d, true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func staged(t testing.TB, b batch.Batch) (entries []Entry, decisions []Decision)
 		if err != nil {
 			t.Fatalf("record %d read alone: %v", e.Delta, err)
 		}
-		if alone != d {
+		if !reflect.DeepEqual(alone, d) {
 			t.Fatalf("record %d alone says %+v, in its batch %+v", e.Delta, alone, d)
 		}
 		entries, decisions = append(entries, e), append(decisions, d)
@@ -101,20 +102,21 @@ func TestStageKeepsWhatTheProducerSentInEveryCodec(t *testing.T) {
 			if !bytes.Equal(before, src) {
 				t.Fatal("Stage changed the source")
 			}
-			if want := (StageInfo{Count: 4, DueNow: 2, MaxDue: testNow + 90_000}); info != want {
+			want := StageInfo{Count: 4, DueNow: 2, MaxDue: testNow + 90_000}
+			if !reflect.DeepEqual(info, want) {
 				t.Fatalf("info = %+v, want %+v", info, want)
 			}
 			checkStagedHeader(t, b, src)
 			_, got := staged(t, b)
-			want := []Decision{
-				{0, FlagDueNow, c, testNow, testNow, testNow - 5},
-				{0, FlagControl, c, testNow, testNow + 60_000, testNow - 5},
-				{0, FlagControl, c, testNow, testNow + 90_000, testNow - 1000},
-				{0, FlagControl | FlagDueNow, c, testNow, testNow - 1, testNow - 5},
+			decisions := []Decision{
+				{0, FlagDueNow, c, testNow, testNow, testNow - 5, nil, nil},
+				{0, FlagControl, c, testNow, testNow + 60_000, testNow - 5, nil, nil},
+				{0, FlagControl, c, testNow, testNow + 90_000, testNow - 1000, nil, nil},
+				{0, FlagControl | FlagDueNow, c, testNow, testNow - 1, testNow - 5, nil, nil},
 			}
-			for i := range want {
-				if got[i] != want[i] {
-					t.Errorf("decision %d = %+v, want %+v", i, got[i], want[i])
+			for i := range decisions {
+				if !reflect.DeepEqual(got[i], decisions[i]) {
+					t.Errorf("decision %d = %+v, want %+v", i, got[i], decisions[i])
 				}
 			}
 			checkSameRecords(t, b, src)
@@ -211,11 +213,11 @@ func TestStageRefusals(t *testing.T) {
 		{"words", header(batch.HeaderScheduleTs, "tomorrow"), plan(), ""},
 		{"negative", header(batch.HeaderScheduleDelay, "-5s"), plan(), ""},
 		{"unknown", header("chronos-schedule-when", "1"), plan(), ""},
-		{"cron", header(batch.HeaderScheduleCron, "* * * * *"), plan(), "not supported"},
-		{"every", header(batch.HeaderScheduleEvery, "1m"), plan(), "not supported"},
-		{"id", header(batch.HeaderScheduleID, "a"), plan(), "not supported"},
-		{"cancel", header(batch.HeaderScheduleCancel, "a"), plan(), "not supported"},
-		{"expire", header(batch.HeaderScheduleExpireTs, "1900000000000"), plan(), "not supported"},
+		{"cron", header(batch.HeaderScheduleCron, "* * *"), plan(), ""},
+		{"cron never", header(batch.HeaderScheduleCron, "0 0 30 2 *"), plan(), ""},
+		{"every", header(batch.HeaderScheduleEvery, "1ms"), plan(), ""},
+		{"id", header(batch.HeaderScheduleID, ""), plan(), ""},
+		{"every too far", header(batch.HeaderScheduleEvery, "61m"), limit, "max.delay.ms=3600000"},
 		{"message id", header(batch.HeaderMessageID, "1"), plan(), "not supported"},
 		{
 			"too far", tsHeader(testNow + 3_600_001), limit,
@@ -321,9 +323,9 @@ func TestDamageToAStagedRecordIsSeen(t *testing.T) {
 
 func TestANewerDecisionIsRefusedByName(t *testing.T) {
 	rec := Decision{}.append([]byte{0, 0}, 1)
-	rec[len(rec)-decisionBytes] = 2
+	rec[len(rec)-decisionBytes] = 3
 	_, err := decisionOf(rec)
-	if !errors.Is(err, ErrBadDecision) || !strings.Contains(err.Error(), "version 2") {
+	if !errors.Is(err, ErrBadDecision) || !strings.Contains(err.Error(), "version 3") {
 		t.Fatalf("err = %v", err)
 	}
 }

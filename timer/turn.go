@@ -60,6 +60,11 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 		}
 		worked = true
 	}
+	commanded, err := s.sendCommands()
+	if err != nil {
+		return worked, err
+	}
+	worked = worked || commanded
 	s.publish(s.wall(), worked)
 	return worked, nil
 }
@@ -72,24 +77,34 @@ var errEnough = errors.New("enough for one turn")
 func (s *Schedule) follow() (worked bool, err error) {
 	t := &s.turn
 	c := &t.change
-	*c = Change{Add: c.Add[:0], Remove: c.Remove[:0]}
+	c.reset()
 	before := t.applied
-	if err := s.takeStaged(c); err != nil {
+	if err := s.takeLanded(); err != nil {
 		return false, err
 	}
-	s.takeLanded(c)
-	if t.applied.Staging == before.Staging && len(c.Remove) == 0 {
+	for _, e := range t.drops {
+		t.ledger.drop(e)
+	}
+	t.drops = t.drops[:0]
+	if err := s.takeStaged(); err != nil {
+		return false, err
+	}
+	if t.applied.Staging == before.Staging && t.ledger.length() == 0 {
 		s.landedTo.Store(int64(t.applied.Visible))
 		return false, nil
 	}
+	s.fence.follow(t.applied.Staging)
+	t.applied.Pending += t.ledger.take(c)
+	s.stats.count(&t.ledger.count)
 	// In order, the index takes them with far fewer comparisons.
 	sortEntries(c.Add)
 	for i := range c.Add {
 		t.near.arrive(c.Add[i])
 	}
+	t.limbo.release(t.applied.Staging, t.near.pushReady)
+	t.near.bury()
 	t.near.evict()
-	t.applied.Pending += int64(len(c.Add)) - int64(len(c.Remove))
-	t.applied.Low = t.near.low()
+	t.applied.Low = minOf(t.near.low(), t.limbo.low)
 	removeRange(c, before.Low, t.applied.Low)
 	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
 	t.applied.OwedFrom = t.aloft.done(t.applied.Staging)
@@ -102,8 +117,8 @@ func (s *Schedule) follow() (worked bool, err error) {
 	return true, nil
 }
 
-// takeStaged reads staged batches below the high watermark into c.
-func (s *Schedule) takeStaged(c *Change) error {
+// takeStaged takes the staging log's batches below the high watermark.
+func (s *Schedule) takeStaged() error {
 	t := &s.turn
 	bound := Offset(s.stagingHW.Load())
 	if mutant.On(mutant.DueNowBeforeStagingHW) || mutant.On(mutant.IndexAboveHW) {
@@ -121,7 +136,7 @@ func (s *Schedule) takeStaged(c *Change) error {
 			return errEnough
 		}
 		taken += len(b)
-		if err := s.takeBatch(c, b); err != nil {
+		if err := s.takeBatch(b); err != nil {
 			return err
 		}
 		t.applied.Staging = b.LastOffset() + 1
@@ -138,7 +153,7 @@ func (s *Schedule) takeStaged(c *Change) error {
 }
 
 // takeBatch reads one batch of the staging log.
-func (s *Schedule) takeBatch(c *Change, b batch.Batch) error {
+func (s *Schedule) takeBatch(b batch.Batch) error {
 	switch b.Kind() {
 	case batch.KindSettlement:
 		// Its deliveries are out of the index already: Settle stays below what has landed.
@@ -149,23 +164,24 @@ func (s *Schedule) takeBatch(c *Change, b batch.Batch) error {
 		raise(&s.settledTo, settled.settledTo)
 		return nil
 	case batch.KindStaged:
-		entries, dueNow, err := appendEntries(c.Add, b)
+		dueNow, err := s.turn.ledger.staged(b)
 		if err != nil {
 			return err
 		}
-		c.Add = entries
 		if dueNow > 0 {
 			s.turn.owed.add(b.BaseOffset(), dueNow)
 			s.turn.aloft.add(b.BaseOffset(), dueNow)
 		}
 		return nil
+	case batch.KindCommand:
+		return s.turn.ledger.commands(b)
 	default:
 		return unknownKind(b)
 	}
 }
 
-// takeLanded puts the deliveries that the partition log's high watermark has passed into c.
-func (s *Schedule) takeLanded(c *Change) {
+// takeLanded takes the deliveries that the partition log's high watermark has passed.
+func (s *Schedule) takeLanded() error {
 	t := &s.turn
 	visible := Offset(s.visibleHW.Load())
 	if mutant.On(mutant.IndexAboveHW) {
@@ -174,12 +190,17 @@ func (s *Schedule) takeLanded(c *Change) {
 	if visible < t.near.nextLanding() {
 		// Nothing of ours lies between: the index need not be told before it changes anyway.
 		t.applied.Visible = max(t.applied.Visible, visible)
-		return
+		return nil
 	}
 	now := s.o.Clock.Now()
+	var failed error
 	t.near.land(visible, func(f flown) {
-		c.Remove = append(c.Remove, f.Key)
-		if f.dueNow {
+		if f.flags.has(EntryTerms) {
+			failed = errors.Join(failed, s.landSpecial(f.Key))
+		} else {
+			t.ledger.remove = append(t.ledger.remove, f.Key)
+		}
+		if f.flags.has(EntryDueNow) {
 			t.aloft.paid(f.Offset)
 		}
 		if f.lateFrom != noLateness {
@@ -187,6 +208,7 @@ func (s *Schedule) takeLanded(c *Change) {
 		}
 	})
 	t.applied.Visible = max(t.applied.Visible, visible)
+	return failed
 }
 
 // rangeRemovesMin is from how many removals on one range deletion is cheaper than one for each.
@@ -224,7 +246,7 @@ func (s *Schedule) load(now UnixMs) (worked bool, err error) {
 			next = e.Key
 			return false
 		}
-		n.hold(e)
+		s.loaded(e)
 		last, taken = e.Key, taken+1
 		return true
 	})

@@ -28,7 +28,10 @@ type world struct {
 	s                *Schedule
 
 	deliverErr error // what the next Deliver returns, if not nil
+	commandErr error // what the next Command returns, if not nil
 	beforeSend func()
+	onDeliver  func(d Delivered, value string) // instead of the check by due
+	latestMs   UnixMs
 	done       []Offset
 	nextValue  int
 	due        map[string]UnixMs // by value: everything staged
@@ -112,17 +115,39 @@ func (w *world) crash(keep float64, rng *rand.Rand) {
 	w.open()
 }
 
+// Command appends a command.
+func (w *world) Command(b batch.Batch) (Offset, error) {
+	if err := w.commandErr; err != nil {
+		w.commandErr = nil
+		return 0, err
+	}
+	_, end, err := w.staging.Append(b, w.epoch)
+	return end, err
+}
+
 // Deliver appends a delivery. None may be early, by the clock at this moment.
-func (w *world) Deliver(b batch.Batch) (Offset, error) {
+func (w *world) Deliver(b batch.Batch, allowed func() bool) (Offset, error) {
 	if w.beforeSend != nil {
 		w.beforeSend()
+	}
+	if !allowed() {
+		return 0, ErrFenced
 	}
 	if err := w.deliverErr; err != nil {
 		w.deliverErr = nil
 		return 0, err
 	}
 	now := clock.ToMs(w.clock.Now())
-	for _, r := range readAll(w.t, b) {
+	records := readAll(w.t, b)
+	if w.onDeliver != nil {
+		i := 0
+		w.must(EachDelivered(b, func(d Delivered) error {
+			w.onDeliver(d, records[i].value)
+			i++
+			return nil
+		}))
+	}
+	for _, r := range records {
 		if w.due[r.value] > now {
 			w.t.Fatalf("record %s due %d is appended at %d", r.value, w.due[r.value], now)
 		}

@@ -88,7 +88,8 @@ func (d *dumper) batch(b log.BatchAt, commands bool) error {
 	line.fields = append(line.fields, kv("log_append_time", h.TimestampType() == batch.LogAppendTime),
 		kv("transactional", h.IsTransactional()), kv("control", h.IsControl()),
 		kv("delivered", h.IsMarked()), kv("staged", h.Kind() == batch.KindStaged),
-		kv("settlement", h.Kind() == batch.KindSettlement))
+		kv("settlement", h.Kind() == batch.KindSettlement),
+		kv("command", h.Kind() == batch.KindCommand))
 	if err := d.out.line(line); err != nil {
 		return err
 	}
@@ -98,6 +99,8 @@ func (d *dumper) batch(b log.BatchAt, commands bool) error {
 		err = timer.InspectStaged(h, d.staged)
 	case h.Kind() == batch.KindSettlement:
 		err = d.settlement(h)
+	case h.Kind() == batch.KindCommand:
+		err = d.steering(h)
 	case commands:
 		err = d.commands(b)
 	case d.o.records:
@@ -140,10 +143,64 @@ func (d *dumper) staged(r timer.StagedRecord) error {
 		kv("appended", moment(dec.Appended)), kv("time", moment(dec.Timestamp)),
 		kv("codec", dec.Codec.String()), kv("flags", dec.Flags.String()),
 	}
+	fields = append(fields, d.terms(dec)...)
 	if d.o.records {
 		fields = append(fields, d.content(r.Record, r.Record.Headers.Count-1)...)
 	}
 	return d.out.line(dumpLine{kind: "staged", depth: 2, fields: fields})
+}
+
+// terms shows what most records do not have.
+func (d *dumper) terms(dec timer.Decision) (fields []dumpField) {
+	t, err := dec.Terms()
+	if err != nil {
+		return []dumpField{kv("terms", err.Error())}
+	}
+	if len(t.ID) > 0 {
+		fields = append(fields, kv("id", d.text(t.ID)))
+	}
+	if len(t.Cancel) > 0 {
+		fields = append(fields, kv("cancel", d.text(t.Cancel)))
+	}
+	if t.HasExpire() {
+		fields = append(fields, kv("expire", moment(t.Expire)))
+	}
+	r := t.Recur
+	switch {
+	case r.Cron != "":
+		fields = append(fields, kv("cron", r.Cron), kv("tz", r.Tz))
+	case r.Every > 0:
+		fields = append(fields, kv("every", r.Every.String()))
+	}
+	if r.Count > 0 {
+		fields = append(fields, kv("count", r.Count))
+	}
+	return fields
+}
+
+// steering dumps what the leader decided about staged records later on.
+func (d *dumper) steering(b batch.Batch) error {
+	commands, err := timer.InspectCommands(b)
+	if err != nil {
+		return err
+	}
+	for i := range commands {
+		c := &commands[i]
+		fields := []dumpField{
+			kv("offset", b.BaseOffset()), kv("verb", c.Verb.String()),
+			kv("position", c.Key.Position.String()), kv("due", moment(c.Key.Due)), kv("due_ms", c.Key.Due),
+		}
+		if len(c.ID) > 0 {
+			fields = append(fields, kv("id", d.text(c.ID)))
+		}
+		if c.Verb == timer.VerbNext {
+			fields = append(fields, kv("next", moment(c.Due)), kv("next_ms", c.Due))
+		}
+		if err := d.out.line(dumpLine{kind: "command", depth: 2, fields: fields}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settlement dumps what became of staged records.
