@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"strings"
 	"time"
@@ -29,6 +30,16 @@ func parseEvery(v []byte) (time.Duration, string) {
 		reason = quoted(v) + " is below the shortest interval; write " + MinEvery.String() + " or more"
 	}
 	return d, reason
+}
+
+// ParseDelay reads a duration as the value of chronos-schedule-delay, for orders that come another
+// way. The error is a sentence about the value.
+func ParseDelay(text string) (time.Duration, error) {
+	d, reason := parseDelay([]byte(text))
+	if reason != "" {
+		return 0, errors.New(reason)
+	}
+	return d, nil
 }
 
 // parseDelay reads a duration: decimal milliseconds, a Go duration, or an ISO 8601 duration
