@@ -11,8 +11,9 @@ build: ## build the server as bin/chronos
 run: build ## build and start the server on 127.0.0.1:9092
 	exec ./bin/chronos serve $(ARGS)
 
-test: ## run the tests of both modules
-	go test -count=1 -timeout 10m $(ARGS) ./... && cd integration/clients && go test -count=1 -timeout 10m $(ARGS) ./...
+test: ## run the tests of all modules
+	for module in . integration/clients integration/nats; do \
+		(cd $$module && go test -count=1 -timeout 10m $(ARGS) ./...) || exit 1; done
 
 race: ## run the tests under the race detector
 	go test -race -count=1 -timeout 30m $(ARGS) ./...

@@ -72,10 +72,10 @@ func (b *bench) consumeRow(ctx context.Context, t *table, runs runsTable, c cons
 		return fmt.Errorf("warm the page cache: %w", err)
 	}
 	all, err := b.takeTurns(
-		contender{"drop", func() (sample, error) {
+		contender{name: "drop", run: func() (sample, error) {
 			return consumeRun(ctx, c.drop, cannedTopic(c.size), c.records)
 		}},
-		contender{"chronos", func() (sample, error) {
+		contender{name: "chronos", run: func() (sample, error) {
 			return consumeRun(ctx, c.chronos, topic, c.records)
 		}},
 	)

@@ -150,8 +150,10 @@ func (b *bench) growTo(ctx context.Context, l *growingLog, size int64) error {
 		}
 	}
 	all, err := b.takeTurns(
-		contender{"drop", func() (sample, error) { return b.produceRun(ctx, l.drop, l.produce) }},
-		contender{"chronos", func() (sample, error) {
+		contender{name: "drop", run: func() (sample, error) {
+			return b.produceRun(ctx, l.drop, l.produce)
+		}},
+		contender{name: "chronos", run: func() (sample, error) {
 			flushDisk()
 			return b.produceInto(ctx, l.chronos, l.topic, l.produce)
 		}},

@@ -21,17 +21,20 @@ import (
 const dropArgument = "drop"
 
 // roles are the other programs that this one is, by first argument.
-var roles = map[string]func(args []string) error{dropArgument: dropMain, peerArgument: peerMain}
+var roles = map[string]func(args []string) error{
+	dropArgument: dropMain, peerArgument: peerMain, timerArgument: timerMain,
+	trafficArgument: trafficMain,
+}
 
 // options are the flags.
 type options struct {
-	sections []string
-	runs     int
-	seconds  float64
-	pending  int
-	quick    bool
-	markdown bool
-	dir      string
+	sections  []string
+	runs      int
+	seconds   float64
+	schedules scheduleSizes
+	quick     bool
+	markdown  bool
+	dir       string
 }
 
 // section is one part of the measurement; it adds rows to the report.
@@ -50,6 +53,8 @@ var sections = []section{
 	{"growth", growthSection},
 	{"schedule", scheduleSection},
 	{"lateness", latenessSection},
+	{"burst", burstSection},
+	{"spread", spreadSection},
 	{"memory", memorySection},
 	{"pending", pendingSection},
 	{"idle", idleSection},
@@ -62,6 +67,7 @@ type bench struct {
 	out    io.Writer
 	values map[int][][]byte // contents by size
 	floors []floor
+	nats   string // the built program of the peer; empty until somebody needs it
 }
 
 func main() {
@@ -124,7 +130,7 @@ func parseFlags() (options, error) {
 	chosen := flag.String("sections", all, "sections to run, separated by commas")
 	flag.IntVar(&o.runs, "runs", 5, "runs of each case; the median counts")
 	flag.Float64Var(&o.seconds, "seconds", 2.5, "length of one run in seconds, without warm-up")
-	flag.IntVar(&o.pending, "pending", 1_000_000, "pending records of the pending section")
+	o.schedules.register()
 	flag.BoolVar(&o.quick, "quick", false, "one run of one second each; figures are rough")
 	flag.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data; default: the temporary folder")
@@ -140,10 +146,14 @@ func parseFlags() (options, error) {
 		o.sections = append(o.sections, name)
 	}
 	if o.quick {
-		o.runs, o.seconds, o.pending = 1, 1, min(o.pending, 100_000)
+		o.runs, o.seconds = 1, 1
+		o.schedules.shorten()
 	}
-	if o.runs < 1 || o.seconds <= 0 || o.pending < 1 {
-		return o, errors.New("-runs, -seconds and -pending must be above 0")
+	if o.runs < 1 || o.seconds <= 0 {
+		return o, errors.New("-runs and -seconds must be above 0")
+	}
+	if err := o.schedules.check(); err != nil {
+		return o, err
 	}
 	if *bin != "" {
 		if err := os.Setenv(harness.BinaryEnv, *bin); err != nil {

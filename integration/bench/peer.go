@@ -82,7 +82,7 @@ func peerSection(ctx context.Context, b *bench) error {
 		c := produceCase{size: size, partitions: 1, codec: plain, schedules: true}
 		var turns []contender
 		for _, target := range contenders {
-			turns = append(turns, contender{target.name, func() (sample, error) {
+			turns = append(turns, contender{name: target.name, run: func() (sample, error) {
 				return b.produceRun(ctx, target, c)
 			}})
 		}

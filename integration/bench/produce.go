@@ -98,8 +98,12 @@ func (b *bench) produceRow(
 	ctx context.Context, t produceTable, p pair, c produceCase,
 ) (reference, measured sample, err error) {
 	all, err := b.takeTurns(
-		contender{"drop", func() (sample, error) { return b.produceRun(ctx, p.drop, c) }},
-		contender{"chronos", func() (sample, error) { return b.produceRun(ctx, p.chronos, c) }},
+		contender{name: "drop", run: func() (sample, error) {
+			return b.produceRun(ctx, p.drop, c)
+		}},
+		contender{name: "chronos", run: func() (sample, error) {
+			return b.produceRun(ctx, p.chronos, c)
+		}},
 	)
 	if err != nil {
 		return sample{}, sample{}, err

@@ -44,17 +44,29 @@ func middle(samples []sample) sample {
 func diff(a, b float64) float64 { return max(a-b, b-a) }
 
 // contender is one of the things that take turns.
-type contender struct {
+type contender = turn[sample]
+
+// turn is a thing that takes turns with others, and what one of its runs measures.
+type turn[T any] struct {
 	name string
-	run  func() (sample, error)
+	run  func() (T, error)
+	few  bool // takes part in every second round only: it is slow, and no goal hangs on it
 }
 
-// takeTurns lets every contender run once in each round. All samples are kept, in the order of the
-// contenders.
+// takeTurns lets every contender run once in each round.
 func (b *bench) takeTurns(contenders ...contender) ([][]sample, error) {
-	all := make([][]sample, len(contenders))
-	for range b.runs {
+	return takeTurns(b.runs, contenders)
+}
+
+// takeTurns lets every contender run once in each round, or in each second one. All results are
+// kept, in the order of the contenders.
+func takeTurns[T any](rounds int, contenders []turn[T]) ([][]T, error) {
+	all := make([][]T, len(contenders))
+	for round := range rounds {
 		for i, c := range contenders {
+			if c.few && round%2 == 1 {
+				continue
+			}
 			s, err := c.run()
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)

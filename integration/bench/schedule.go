@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// headerTs is the control header that names a due time.
-const headerTs = "chronos-schedule-ts"
+// headerTs is the control header that names a due time, headerID the one that names a record.
+const (
+	headerTs = "chronos-schedule-ts"
+	headerID = "chronos-schedule-id"
+)
+
+// scheduleBytes is the value of each scheduled record.
+const scheduleBytes = 100
 
 // dueAhead returns headers with due times at random within a day, from an hour ahead on.
 func dueAhead() func() headerList {
@@ -31,157 +34,75 @@ const acceptGoal = 400_000
 
 // scheduleSection measures how fast scheduled records are accepted, all of them for later.
 func scheduleSection(ctx context.Context, b *bench) error {
-	t := newProduceTable("Schedule: records due within a day, accepted with fsync before ack")
 	p, err := b.startPair()
 	if err != nil {
 		return err
 	}
+	targets := []*target{p.drop, p.chronos}
+	end := func(err error) error {
+		for _, t := range targets {
+			err = errors.Join(err, t.end())
+		}
+		return err
+	}
+	turns := []contender{b.acceptTurn(ctx, p.drop, plain)}
 	for _, codec := range benchCodecs[:2] {
-		_, m, err := b.produceRow(ctx, t, p, produceCase{
-			size: 100, partitions: 1, codec: codec, schedules: true, headers: dueAhead(),
-		})
-		if err != nil {
-			return errors.Join(err, p.end())
-		}
-		b.addFloor(m.rate() >= acceptGoal, "accept scheduled records, "+codec.name+": 400 k/s",
-			"%s/s", count(m.rate()))
+		turns = append(turns, b.acceptTurn(ctx, p.chronos, codec))
 	}
-	b.print(t.rows)
-	b.print(t.runs.table)
-	return p.end()
-}
-
-// The load of the lateness section.
-const (
-	latenessRate  = 10_000 // due per second
-	latenessBytes = 100
-)
-
-// latenessSection measures how late records reach a consumer that waits for them. Never early is
-// checked here too: an early record fails the run.
-func latenessSection(ctx context.Context, b *bench) error {
-	seconds := 10
-	if b.quick {
-		seconds = 2
-	}
-	t := newTable("Lateness at the consumer: 10,000 due per second, 100 B, 1 partition",
-		"p50", "p99", "p99.9", "max", "min", "records", "server CPU/rec", "fdatasyncs", "run")
-	var p50, p99 []time.Duration
-	for range b.runs {
-		chronos, err := b.startChronos()
-		if err != nil {
-			return err
-		}
-		late, used, err := b.latenessRun(ctx, chronos, seconds*latenessRate)
-		if err != nil {
-			return err
-		}
-		p50, p99 = append(p50, quantile(late, 0.5)), append(p99, quantile(late, 0.99))
-		t.add(millis(quantile(late, 0.5)), millis(quantile(late, 0.99)),
-			millis(quantile(late, 0.999)), millis(late[len(late)-1]), millis(late[0]),
-			count(float64(len(late))), micros(used.cpu, float64(len(late))), count(used.fsyncs),
-			fmt.Sprintf("%d s", seconds))
-		if err := chronos.end(); err != nil {
-			return err
-		}
-	}
-	t.add(millis(medianDuration(p50)), millis(medianDuration(p99)), "", "", "", "", "", "",
-		fmt.Sprintf("median of %d", b.runs))
-	b.print(t)
-	for _, goal := range []struct {
-		what string
-		of   []time.Duration
-		most time.Duration
-	}{
-		{"lateness p50, 10 k/s: 1 ms", p50, time.Millisecond},
-		{"lateness p99, 10 k/s: 5 ms", p99, 5 * time.Millisecond},
-	} {
-		got := medianDuration(goal.of)
-		b.addFloor(got <= goal.most, goal.what, "%s", millis(got))
-	}
-	return nil
-}
-
-// latenessRun schedules all records ahead, then waits for them, and returns the sorted lateness
-// of each.
-func (b *bench) latenessRun(
-	ctx context.Context, t *target, records int,
-) ([]time.Duration, usage, error) {
-	topic, err := t.newTopic(ctx, topicSpec{partitions: 1, schedules: true})
-	if err != nil {
-		return nil, usage{}, err
-	}
-	const lead = 4 * time.Second // longer than accepting all of them takes
-	first := time.Now().Add(lead).UnixMilli()
-	i := 0
-	err = b.fill(ctx, t, topic, filling{
-		records: records, size: latenessBytes,
-		headers: func() headerList {
-			i++
-			return dueHeader(first + int64(i-1)*1000/latenessRate)
-		},
-	})
-	if err != nil {
-		return nil, usage{}, err
-	}
-	if over := time.Now().UnixMilli() - first; over > 0 {
-		return nil, usage{}, fmt.Errorf("invalid run: accepting took %d ms longer than planned", over)
-	}
-	cl, err := t.client(kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	if err != nil {
-		return nil, usage{}, err
-	}
-	defer cl.Close()
-	before, err := t.usage()
-	if err != nil {
-		return nil, usage{}, err
-	}
-	late, err := readLateness(ctx, cl, records)
-	if err != nil {
-		return nil, usage{}, err
-	}
-	after, err := t.usage()
-	return late, after.minus(before), err
-}
-
-func readLateness(
-	ctx context.Context, cl *kgo.Client, records int,
-) ([]time.Duration, error) {
-	late := make([]time.Duration, 0, records)
-	for len(late) < records {
-		fetches := cl.PollFetches(ctx)
-		at := time.Now()
-		if err := fetches.Err(); err != nil {
-			return nil, fmt.Errorf("read %d of %d: %w", len(late), records, err)
-		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			d, err := lateness(it.Next(), at)
+	if b.schedules.nats {
+		for _, m := range natsModes {
+			t, err := b.startNats(m)
 			if err != nil {
-				return nil, err
+				return end(err)
 			}
-			late = append(late, d)
+			targets = append(targets, t)
+			turns = append(turns, contender{name: m.name, few: true, run: func() (sample, error) {
+				return b.natsAccept(ctx, t, m)
+			}})
 		}
 	}
-	slices.Sort(late)
-	return late, nil
+	all, err := b.takeTurns(turns...)
+	if err != nil {
+		return end(err)
+	}
+	b.printAccepted(turns, all)
+	return end(nil)
 }
 
-// lateness is how long after its due time a record arrived; the due time is the server's header.
-func lateness(r *kgo.Record, at time.Time) (time.Duration, error) {
-	for _, h := range r.Headers {
-		if h.Key != "chronos-scheduled-for" {
-			continue
-		}
-		ms, err := strconv.ParseInt(string(h.Value), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("due time: %w", err)
-		}
-		d := at.Sub(time.UnixMilli(ms))
-		if d < 0 {
-			return 0, fmt.Errorf("record at %d is %s early", r.Offset, -d)
-		}
-		return d, nil
+func (b *bench) acceptTurn(ctx context.Context, t *target, codec codec) contender {
+	c := produceCase{
+		size: scheduleBytes, partitions: 1, codec: codec, schedules: true, headers: dueAhead(),
 	}
-	return 0, fmt.Errorf("record at %d carries no due time", r.Offset)
+	return contender{name: t.name + " " + codec.name, run: func() (sample, error) {
+		return b.produceRun(ctx, t, c)
+	}}
+}
+
+func (b *bench) printAccepted(turns []contender, all [][]sample) {
+	const title = "Schedule: records of 100 B, due within a day, accepted"
+	t := newTable(title, "who", "accepted", "chronos plain is", "server CPU/rec", "client CPU/rec",
+		"fdatasyncs", "written", "run")
+	t.note("All but drop and NATS default acknowledge after a sync; NATS always syncs before each "+
+		"acknowledgement. Each takes part in every second round. Their client is nats.go, with %d "+
+		"and %d messages in flight.", natsModes[0].window, natsModes[1].window)
+	runs := newRunsTable(title, "records/s")
+	ours := middle(all[1])
+	for i, turn := range turns {
+		m := middle(all[i])
+		fsyncs, written := "-", "-"
+		if m.used.written > 0 {
+			fsyncs, written = count(m.used.fsyncs), megabytes(float64(m.used.written))
+		}
+		t.add(turn.name, count(m.rate())+"/s", ratio(ours.rate(), m.rate())+" x",
+			micros(m.used.cpu, m.records), micros(m.used.client, m.records), fsyncs, written,
+			fmt.Sprintf("%d x %.1f s", len(all[i]), m.elapsed.Seconds()))
+		runs.addRates(bytesOf(scheduleBytes), turn.name, all[i])
+	}
+	b.print(t)
+	b.print(runs.table)
+	for i, codec := range benchCodecs[:2] {
+		rate := middle(all[1+i]).rate()
+		b.addFloor(rate >= acceptGoal, "accept scheduled records, "+codec.name+": 400 k/s", "%s/s",
+			count(rate))
+	}
 }

@@ -35,7 +35,7 @@ func buildDir() string {
 }
 
 func buildBinary() (string, error) {
-	root, err := moduleRoot()
+	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
 	}
@@ -48,9 +48,9 @@ func buildBinary() (string, error) {
 	return path, nil
 }
 
-// moduleRoot walks up from the working directory to the folder whose go.mod is the server's: the
+// ModuleRoot walks up from the working directory to the folder whose go.mod is the server's: the
 // tests run in their own folders, at different depths.
-func moduleRoot() (string, error) {
+func ModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the working directory: %w", err)

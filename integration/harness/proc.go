@@ -40,6 +40,12 @@ func Written(pid int) (int64, error) {
 	return procNumber(pid, "io", "write_bytes:")
 }
 
+// Read returns the bytes that a process has read through system calls, from the page cache or the
+// disk, sockets included.
+func Read(pid int) (int64, error) {
+	return procNumber(pid, "io", "rchar:")
+}
+
 // Resident returns the resident memory of a process in bytes.
 func Resident(pid int) (int64, error) {
 	kib, err := procNumber(pid, "status", "VmRSS:")
