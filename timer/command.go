@@ -19,7 +19,25 @@ const (
 	VerbEnd Verb = 2
 	// VerbExpire: the record was not delivered by its expiry, and never will be.
 	VerbExpire Verb = 3
+
+	// The following are an operator's.
+
+	// VerbCancel: the record goes; of a recurring one, all that would have come.
+	VerbCancel Verb = 4
+	// VerbMove: the record is due at Due. Of a recurring one only this occurrence moves: the next
+	// is computed from the time that this one was scheduled for.
+	VerbMove Verb = 5
+	// VerbPause: nothing is delivered any more. It names no record.
+	VerbPause Verb = 6
+	// VerbResume: deliveries go on. It names no record.
+	VerbResume Verb = 7
 )
+
+// isSteering says whether the verb is an operator's.
+func (v Verb) isSteering() bool { return v >= VerbCancel && v <= VerbResume }
+
+// HasDue says whether a command of the verb has a Due.
+func (v Verb) HasDue() bool { return v == VerbNext || v == VerbMove }
 
 // String returns the verb's name.
 func (v Verb) String() string {
@@ -30,18 +48,27 @@ func (v Verb) String() string {
 		return "end"
 	case VerbExpire:
 		return "expire"
+	case VerbCancel:
+		return "cancel"
+	case VerbMove:
+		return "move"
+	case VerbPause:
+		return "pause"
+	case VerbResume:
+		return "resume"
 	default:
 		return fmt.Sprintf("Verb(%d)", uint8(v))
 	}
 }
 
-// Command is one line of a command batch: what the leader decided about a record after it was
-// staged. A command takes effect where it stands in the staging log. One whose record is not there
-// any more does nothing: it was cancelled or replaced while the command was on its way.
+// Command is one line of a command batch: what the leader or an operator decided about a record
+// after it was staged. A command takes effect where it stands in the staging log. One whose record
+// is not there any more does nothing: it was cancelled or replaced while the command was on its
+// way.
 type Command struct {
 	Verb Verb
 	Key  Key    // of the record, as the index has it
-	Due  UnixMs // VerbNext: when the next occurrence is due
+	Due  UnixMs // VerbNext: when the next occurrence is due; VerbMove: when the record is
 	ID   []byte // of the record; empty: it has none
 }
 
@@ -53,8 +80,8 @@ const (
 	commandIDMax = math.MaxUint8
 )
 
-// buildCommands returns a command batch, stamped with the time now.
-func buildCommands(now UnixMs, commands []Command) batch.Batch {
+// BuildCommands returns a command batch, stamped with the time now.
+func BuildCommands(now UnixMs, commands []Command) batch.Batch {
 	value := make([]byte, 0, 16+48*len(commands))
 	value = append(value, commandsVersion)
 	value = binary.AppendUvarint(value, uint64(len(commands)))
@@ -67,7 +94,7 @@ func buildCommands(now UnixMs, commands []Command) batch.Batch {
 		value = binary.AppendUvarint(value, uint64(c.Key.Occurrence))
 		value = binary.AppendUvarint(value, uint64(len(c.ID)))
 		value = append(value, c.ID...)
-		if c.Verb == VerbNext {
+		if c.Verb.HasDue() {
 			value = binary.AppendVarint(value, int64(c.Due))
 		}
 	}
@@ -97,16 +124,26 @@ func commandsOf(b batch.Batch) ([]Command, error) {
 		c.Key.Offset = Offset(d.unsigned(math.MaxInt64))
 		c.Key.Occurrence = Occurrence(d.unsigned(math.MaxInt32))
 		c.ID = d.text(commandIDMax)
-		switch c.Verb {
-		case VerbNext:
-			c.Due = UnixMs(d.signed())
-		case VerbEnd, VerbExpire:
-		default:
+		if c.Verb < VerbNext || c.Verb > VerbResume {
 			return bad()
+		}
+		if c.Verb.HasDue() {
+			c.Due = UnixMs(d.signed())
 		}
 	}
 	if d.bad || len(d.p) != 0 {
 		return bad()
 	}
 	return commands, nil
+}
+
+// hasSteering says whether there are an operator's commands in a command batch.
+func hasSteering(b batch.Batch) (bool, error) {
+	commands, err := commandsOf(b)
+	for i := range commands {
+		if commands[i].Verb.isSteering() {
+			return true, err
+		}
+	}
+	return false, err
 }

@@ -13,8 +13,8 @@ type Action uint8
 
 // The actions of this version. Replay refuses others: they change what is pending.
 const (
-	// ActionDeliver: append the record to the partition log once it is due. If it has an id, it takes
-	// the place of the pending record of that id.
+	// ActionDeliver: append the record to the partition log once it is due. If it has an id, it
+	// takes the place of the pending record of that id.
 	ActionDeliver Action = 0
 	// ActionCancel: drop the pending record of the id in Terms.Cancel; the record itself is never
 	// shown.

@@ -46,7 +46,9 @@ func (s *Schedule) deliver() (worked bool, err error) {
 		s.stats.heldBack.Add(1)
 		return false, nil
 	}
+	t.sending = due
 	end, err := s.o.Sink.Deliver(b, s.allowed)
+	t.sending = nil
 	switch {
 	case errors.Is(err, log.ErrNoSpace):
 		s.retryLater(now, err)
@@ -82,7 +84,18 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 	limit := min(s.o.MaxBatchBytes(), MaxBatchBytesDefault)
 	t.build.reset()
 	t.late, t.special = t.late[:0], t.special[:0]
+	steered := s.fence.hasPositions()
 	for i := 0; i < len(due); {
+		if steered {
+			if until, ok := s.fence.blocked(hashPosition(due[i].Position)); ok {
+				if i > 0 {
+					return due[:i], nil
+				}
+				s.setAside(due[0], specialRecord{until: until}, fenceIt)
+				due = due[1:]
+				continue
+			}
+		}
 		rec, err := t.run.take(s.o.Staging, due[i:], t.applied.Staging)
 		if err != nil {
 			return nil, s.blame(due[i], err)
@@ -131,7 +144,7 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 // checkEntry verifies the record that an entry points at.
 func checkEntry(rec []byte, e *Entry) (Decision, error) {
 	d, err := checkRecord(rec)
-	if err == nil && (d.Action != ActionDeliver || e.Occurrence == 0 && d.deliverFrom() != e.Due) {
+	if err == nil && (d.Action != ActionDeliver || !e.isPlaced() && d.deliverFrom() != e.Due) {
 		err = badEntry(e)
 	}
 	return d, err
@@ -165,7 +178,7 @@ func (s *Schedule) blame(e Entry, err error) error {
 	scanErr := s.o.Staging.Batches(e.Offset, e.Offset+1, func(b batch.Batch) error {
 		entries, _, err := appendEntries(nil, b)
 		for i := range entries {
-			found = found || entries[i] == e
+			found = found || entries[i] == e || e.isPlaced() && entries[i].isRecordOf(e)
 		}
 		return err
 	})

@@ -40,8 +40,8 @@ func (d *delivery) add(
 	if err != nil {
 		return false, err
 	}
-	if e.Occurrence > 0 {
-		dec.Due = e.Due // the decision has that of the first one
+	if e.isPlaced() {
+		dec.Due = e.Due // the decision has another time
 	}
 	timestamp := dec.Timestamp
 	if dec.Flags&FlagControl != 0 {

@@ -11,8 +11,8 @@ var (
 	ErrBadSettlement = errors.New("settlement cannot be read")
 	// ErrBadCommand: a command batch is damaged, or of a version not known here.
 	ErrBadCommand = errors.New("command cannot be read")
-	// ErrFenced: a delivery was not made, because one of its records was cancelled or replaced while
-	// it was built.
+	// ErrFenced: a delivery was not made, because one of its records was cancelled or replaced
+	// while it was built.
 	ErrFenced = errors.New("a record of the delivery was cancelled or replaced")
 	// ErrBadDelivery: a marked batch has a record without a readable position.
 	ErrBadDelivery = errors.New("delivered record has no position")

@@ -11,6 +11,7 @@ type Applied struct {
 	// OwedFrom is a staging offset: no entry below it was due already at its append. A start looks
 	// from there on for records that producers wait for.
 	OwedFrom Offset
+	Paused   bool // an operator has paused the deliveries
 }
 
 // Change is one atomic step of an index: entries come, entries go, and Applied says why. Removals
@@ -20,6 +21,7 @@ type Change struct {
 	Update []Entry // that are there already, with other flags
 	Remove []Key
 	Names  []Name
+	Places []Place
 	// RemoveFrom and RemoveTo delete the keys in [RemoveFrom, RemoveTo) at once, beside Remove.
 	// Equal keys mean no range.
 	RemoveFrom, RemoveTo Key
@@ -32,6 +34,7 @@ type Change struct {
 func (c *Change) reset() {
 	*c = Change{
 		Add: c.Add[:0], Update: c.Update[:0], Remove: c.Remove[:0], Names: c.Names[:0],
+		Places: c.Places[:0],
 	}
 }
 
@@ -42,8 +45,17 @@ type Name struct {
 	Gone bool // no entry has it any more; Key means nothing
 }
 
+// Place is the key of an entry whose due time is not the one of its decision: one that recurs, from
+// its second occurrence on, or was moved. For all others the staging log has it.
+type Place struct {
+	Key       Key
+	Scheduled UnixMs // what its rule said, if it recurs; Key.Due may be another time
+	Gone      bool   // the entry is there no more; only Key.Position means something
+}
+
 // Index keeps the pending records of all partitions in due order. Partitions do not see each
-// other; calls for one partition must not overlap, calls for different partitions may. What Apply
+// other; changes of one partition must not overlap, those of different partitions may, and what
+// only reads may come at any time: it sees all of a change or nothing. What Apply
 // took is durable only after Flush or Close, or when the index chose to write it out; a crash
 // keeps a prefix of the changes.
 type Index interface {
@@ -59,6 +71,9 @@ type Index interface {
 	Get(p PartitionNumber, k Key) (e Entry, ok bool, err error)
 	// Named returns the key of the entry that has an id; ok is false if none has.
 	Named(p PartitionNumber, id string) (k Key, ok bool, err error)
+	// Place returns the place of a record, by the position of its first occurrence; ok is false if
+	// it is where its decision says, or not there.
+	Place(p PartitionNumber, first Position) (pl Place, ok bool, err error)
 	// Drop deletes everything of the partition.
 	Drop(p PartitionNumber) error
 	// Flush makes all changes so far durable.

@@ -59,7 +59,7 @@ type Entry struct {
 }
 
 // EntryFlags say more about an entry.
-type EntryFlags uint8
+type EntryFlags uint16
 
 // The flags of an entry.
 const (
@@ -78,12 +78,32 @@ const (
 	EntryDoomed
 	// EntryTerms: its decision has terms, which a delivery reads.
 	EntryTerms
+	// EntryMoved: an operator has moved it: its due time is not the one of its decision, or of its
+	// rule.
+	EntryMoved
 
-	entryFlagsAll = EntryTerms<<1 - 1
+	entryFlagsAll = EntryMoved<<1 - 1
+)
+
+// The flags of an entry of ledger.add. They are never stored.
+const (
+	// entryGone: it is not added after all.
+	entryGone EntryFlags = 1 << 15
+	// entryHeld: it is on its way to the partition log, or in limbo, and stays there.
+	entryHeld EntryFlags = 1 << 14
 )
 
 // has says whether one of the flags is set.
 func (f EntryFlags) has(one EntryFlags) bool { return f&one != 0 }
+
+// isPlaced says whether the entry's due time is another one than that of its decision, so that the
+// index keeps its place.
+func (e Entry) isPlaced() bool { return e.Occurrence > 0 || e.Flags.has(EntryMoved) }
+
+// isRecordOf says whether two entries are of one record, whenever they are due.
+func (e Entry) isRecordOf(o Entry) bool {
+	return e.first() == o.first() && e.Delta == o.Delta && e.At == o.At && e.Length == o.Length
+}
 
 // base returns the base offset of the staged batch that holds the record.
 func (e Entry) base() Offset { return e.Offset - Offset(e.Delta) }

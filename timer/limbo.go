@@ -22,7 +22,7 @@ type limboEntry struct {
 type special struct {
 	id        string
 	recur     Recurrence
-	scheduled UnixMs // the time of this occurrence by the rule
+	scheduled UnixMs // the time of this occurrence by the rule: not where it was moved to
 	known     bool   // false: it has to be read from the staging log
 }
 
@@ -61,6 +61,18 @@ func (l *limbo) remove(p Position) bool {
 	if len(l.entries) == 0 {
 		l.low, l.due = maxKey, l.due[:0]
 	}
+	return true
+}
+
+// rekey gives the entry of a recurring record that was moved too late its new key.
+func (l *limbo) rekey(moved Entry) bool {
+	e, ok := l.entries[moved.Position]
+	if !ok || e.until > 0 || e.verb != VerbNext {
+		return false
+	}
+	e.Entry = moved
+	l.entries[moved.Position] = e
+	l.low = minOf(l.low, moved.Key)
 	return true
 }
 

@@ -24,7 +24,9 @@ type Stats struct {
 	NearLength int64  // entries in memory: wheel, ready and in flight
 	NearBytes  int64  // memory that the near window holds
 	Cancelled  int64  // records dropped by a cancel since Open
-	IdleCancel int64  // cancels since Open of what was not there, or just delivered
+	IdleCancel int64  // cancels and other commands since Open of what was not there, or just delivered
+	Moved      int64  // records moved by an operator since Open
+	Paused     bool   // an operator has paused the deliveries
 	Replaced   int64  // records replaced by one with their id since Open
 	Expired    int64  // records dropped at their expiry since Open
 	InFlight   int64  // entries delivered but not below the partition log's high watermark
@@ -42,7 +44,8 @@ type counters struct {
 	delivered, settled, retries     atomic.Int64
 	heldBack, rewinds               atomic.Int64
 	cancelled, idleCancels          atomic.Int64
-	replaced, expired               atomic.Int64
+	replaced, expired, moved        atomic.Int64
+	paused                          atomic.Bool
 	nearLength, nearBytes, inFlight atomic.Int64
 	lateness                        [len(LatenessBucketsMs) + 1]atomic.Int64
 	latenessSumMicros               atomic.Int64
@@ -65,6 +68,7 @@ func (c *counters) count(n *settledCount) {
 	c.idleCancels.Add(n.idle)
 	c.replaced.Add(n.replaced)
 	c.expired.Add(n.expired)
+	c.moved.Add(n.moved)
 	*n = settledCount{}
 }
 
@@ -85,6 +89,8 @@ func (c *counters) snapshot() Stats {
 		IdleCancel:    c.idleCancels.Load(),
 		Replaced:      c.replaced.Load(),
 		Expired:       c.expired.Load(),
+		Moved:         c.moved.Load(),
+		Paused:        c.paused.Load(),
 		LatenessSumMs: float64(c.latenessSumMicros.Load()) / 1000,
 	}
 	if next != math.MaxInt64 {

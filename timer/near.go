@@ -297,6 +297,27 @@ func (n *near) land(visible Offset, fn func(f flown)) {
 	}
 }
 
+// flightOf returns the flight that has an entry, or nil.
+func (n *near) flightOf(k Key) *flight {
+	for i := n.first; i < len(n.flights); i++ {
+		f := &n.flights[i]
+		at, found := slices.BinarySearchFunc(f.entries, k, func(e flown, k Key) int {
+			return e.Key.Compare(k)
+		})
+		if found && f.entries[at].Key == k {
+			return f
+		}
+	}
+	return nil
+}
+
+// rekey notes that the index has another key now for an entry that is on its way.
+func (n *near) rekey(k, now Key) {
+	if f := n.flightOf(k); f != nil {
+		f.low = minOf(f.low, now)
+	}
+}
+
 // nextLanding returns the partition-log offset whose passing by the high watermark lands a flight.
 func (n *near) nextLanding() Offset {
 	if n.first == len(n.flights) {

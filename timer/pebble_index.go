@@ -211,6 +211,21 @@ func (ix *PebbleIndex) Named(p PartitionNumber, id string) (key Key, ok bool, er
 	return key, ok && err == nil, err
 }
 
+// Place returns the place of a record.
+func (ix *PebbleIndex) Place(p PartitionNumber, first Position) (pl Place, ok bool, err error) {
+	if err := ix.check(); err != nil {
+		return Place{}, false, err
+	}
+	var k [placeKeyBytes]byte
+	putPlaceKey(k[:], p, first)
+	err = ix.get(k[:], func(v []byte) (err error) {
+		ok = true
+		pl, err = placeOf(first, v)
+		return err
+	})
+	return pl, ok && err == nil, err
+}
+
 // get calls fn with the value of a key, if it is there.
 func (ix *PebbleIndex) get(k []byte, fn func(v []byte) error) error {
 	v, closer, err := ix.db.Get(k)
@@ -254,6 +269,9 @@ func (ix *PebbleIndex) Apply(p PartitionNumber, c *Change) error {
 	if err := putNames(b, p, c.Names); err != nil {
 		return ix.judge("name", err)
 	}
+	if err := putPlaces(b, p, c.Places); err != nil {
+		return ix.judge("place", err)
+	}
 	if c.Applied != nil {
 		var v [appliedBytes]byte
 		putSpaceKey(k[:], spaceApplied, p)
@@ -295,6 +313,26 @@ func putNames(b *pebble.Batch, p PartitionNumber, names []Name) error {
 		}
 		v = appendNameValue(v[:0], names[i].Key)
 		if err := b.Set(k, v, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putPlaces writes places into a batch.
+func putPlaces(b *pebble.Batch, p PartitionNumber, places []Place) error {
+	var k [placeKeyBytes]byte
+	var v []byte
+	for i := range places {
+		putPlaceKey(k[:], p, places[i].Key.Position)
+		var err error
+		if places[i].Gone {
+			err = b.Delete(k[:], nil)
+		} else {
+			v = appendPlaceValue(v[:0], &places[i])
+			err = b.Set(k[:], v, nil)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -352,6 +390,11 @@ func (ix *PebbleIndex) Drop(p PartitionNumber) error {
 		return ix.judge("drop", err)
 	}
 	if err := b.DeleteRange(appendNameKey(nil, p, ""), endOfNames(p), nil); err != nil {
+		return ix.judge("drop", err)
+	}
+	var place [placeKeyBytes + 1]byte // one byte longer than any key, so behind the last one
+	putPlaceKey(place[:], p, maxKey.Position)
+	if err := b.DeleteRange(spaceKey(spacePlaces, p), place[:], nil); err != nil {
 		return ix.judge("drop", err)
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {

@@ -13,7 +13,8 @@ const (
 	spaceApplied byte = 1 // + partition: Applied
 	spaceEntries byte = 2 // + partition, due, epoch, offset, occurrence: where the record is
 	spaceNames   byte = 3 // + partition, id: the rest of its entry's key
-	spaceEnd     byte = 4
+	spacePlaces  byte = 4 // + partition, epoch, offset: the rest of its entry's key
+	spaceEnd     byte = 5
 )
 
 const (
@@ -21,9 +22,12 @@ const (
 	entryKeyBytes = spaceKeyBytes + 8 + 4 + 8 + 4
 	// entryValueBytesMax is three uvarints of 32 bits and the flags.
 	entryValueBytesMax = 1 + 3*5
+	placeKeyBytes      = spaceKeyBytes + 4 + 8
 
-	appliedVersion = 1
-	appliedBytes   = 1 + 3*8 + 24 + 2*8
+	// appliedVersion 2 has flags, and the index has places.
+	appliedVersion = 2
+	appliedBytes   = 1 + 3*8 + 24 + 2*8 + 1
+	appliedPaused  = 1 // flag
 )
 
 // putSpaceKey writes the beginning of a partition's keys in a space. Partition numbers are big
@@ -31,6 +35,13 @@ const (
 func putSpaceKey(k []byte, space byte, p PartitionNumber) {
 	k[0] = space
 	binary.BigEndian.PutUint64(k[1:], uint64(p))
+}
+
+// spaceKey returns the beginning of a partition's keys in a space.
+func spaceKey(space byte, p PartitionNumber) []byte {
+	k := make([]byte, spaceKeyBytes)
+	putSpaceKey(k, space, p)
+	return k
 }
 
 // putKey writes what is ordered: signed numbers with the sign bit turned, so that bytes sort as
@@ -125,6 +136,35 @@ func nameOf(v []byte) (Key, error) {
 	return k, nil
 }
 
+// putPlaceKey writes the key under which a record's place is found.
+func putPlaceKey(k []byte, p PartitionNumber, first Position) {
+	putSpaceKey(k, spacePlaces, p)
+	binary.BigEndian.PutUint32(k[spaceKeyBytes:], uint32(first.Epoch))
+	binary.BigEndian.PutUint64(k[spaceKeyBytes+4:], uint64(first.Offset))
+}
+
+// appendPlaceValue appends what putPlaceKey does not say of a place.
+func appendPlaceValue(dst []byte, pl *Place) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(pl.Key.Due))
+	dst = binary.AppendVarint(dst, int64(pl.Scheduled))
+	return binary.AppendUvarint(dst, uint64(pl.Key.Occurrence))
+}
+
+// placeOf reads what appendPlaceValue wrote for a record.
+func placeOf(first Position, v []byte) (Place, error) {
+	pl := Place{Key: Key{Position: first}}
+	d := varintReader{bad: len(v) < 8}
+	if !d.bad {
+		pl.Key.Due, d.p = UnixMs(binary.BigEndian.Uint64(v)), v[8:]
+	}
+	pl.Scheduled = UnixMs(d.signed())
+	pl.Key.Occurrence = Occurrence(d.unsigned(math.MaxInt32))
+	if d.bad || len(d.p) != 0 {
+		return Place{}, fmt.Errorf("%w: place %x cannot be read", ErrIndex, v)
+	}
+	return pl, nil
+}
+
 // appendApplied appends the value of an Applied.
 func appendApplied(dst []byte, a Applied) []byte {
 	be := binary.BigEndian
@@ -136,7 +176,11 @@ func appendApplied(dst []byte, a Applied) []byte {
 	dst = be.AppendUint64(dst, uint64(a.SettledTo))
 	dst = append(dst, low[:]...)
 	dst = be.AppendUint64(dst, uint64(a.Pending))
-	return be.AppendUint64(dst, uint64(a.OwedFrom))
+	dst = be.AppendUint64(dst, uint64(a.OwedFrom))
+	if a.Paused {
+		return append(dst, appliedPaused)
+	}
+	return append(dst, 0)
 }
 
 // appliedOf reads an Applied; ok is false when it is of another version.
@@ -152,5 +196,6 @@ func appliedOf(v []byte) (a Applied, ok bool) {
 		Low:       keyOf(v[25:]),
 		Pending:   int64(be.Uint64(v[49:])),
 		OwedFrom:  Offset(be.Uint64(v[57:])),
+		Paused:    v[65]&appliedPaused != 0,
 	}, true
 }

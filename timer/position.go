@@ -19,6 +19,12 @@ type Position struct {
 	Occurrence Occurrence
 }
 
+// first returns the position of the record's first delivery, under which the index keeps its place.
+func (p Position) first() Position {
+	p.Occurrence = 0
+	return p
+}
+
 // Compare orders positions by epoch, offset and occurrence.
 func (p Position) Compare(o Position) int {
 	if c := cmp.Compare(p.Epoch, o.Epoch); c != 0 {

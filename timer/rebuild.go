@@ -78,6 +78,7 @@ func (s *Schedule) addPending(settled *settledSet, a *Applied) error {
 	apply := func() error {
 		c.reset()
 		a.Pending += l.take(&c)
+		a.Paused = l.paused
 		for i := range c.Add {
 			a.Low = minOf(a.Low, c.Add[i].Key)
 		}
@@ -87,7 +88,13 @@ func (s *Schedule) addPending(settled *settledSet, a *Applied) error {
 		switch b.Kind() {
 		case batch.KindSettlement:
 		case batch.KindCommand:
-			err = l.commands(b)
+			var must bool
+			if must, err = l.mustApply(b); err == nil && must {
+				err = apply()
+			}
+			if err == nil {
+				_, err = l.commands(b)
+			}
 		case batch.KindStaged:
 			var dueNow int
 			if dueNow, err = l.staged(b); dueNow > 0 {

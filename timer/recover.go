@@ -49,6 +49,7 @@ func (s *Schedule) recover() error {
 	s.visibleHW.Store(int64(visible.End()))
 	s.landedTo.Store(int64(t.applied.Visible))
 	raise(&s.settledTo, t.applied.SettledTo)
+	t.held = t.applied.Paused // there is nothing in memory yet
 	s.nowDone.Store(int64(t.owed.done(t.applied.Staging)))
 	return nil
 }
@@ -62,6 +63,7 @@ func (s *Schedule) owe(base Offset) {
 // catchUp brings an index that follows the logs up to a to their ends.
 func (s *Schedule) catchUp(a Applied) error {
 	c := catcher{s: s, a: a, loaded: a, ledger: newLedger(s.o.Index, s.o.Partition)}
+	c.ledger.paused = a.Paused
 	from := max(a.Staging, s.o.Staging.Start())
 	if mutant.On(mutant.ReplayFromZero) {
 		from = s.o.Staging.Start()
@@ -114,7 +116,7 @@ func (c *catcher) staging(b batch.Batch) error {
 			return err
 		}
 	case batch.KindCommand:
-		if err := c.ledger.commands(b); err != nil {
+		if err := c.command(b); err != nil {
 			return err
 		}
 	default:
@@ -125,6 +127,19 @@ func (c *catcher) staging(b batch.Batch) error {
 		return c.apply()
 	}
 	return nil
+}
+
+// command replays a command batch.
+func (c *catcher) command(b batch.Batch) error {
+	must, err := c.ledger.mustApply(b)
+	if err == nil && must {
+		err = c.apply()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.ledger.commands(b)
+	return err
 }
 
 // settlement replays a settlement. Usually the deliveries that it names are still in the partition
@@ -159,11 +174,10 @@ func (c *catcher) settlement(b batch.Batch) error {
 // visible replays one delivered batch.
 func (c *catcher) visible(b batch.Batch) error {
 	err := EachDelivered(b, func(d Delivered) error {
-		if d.HasDue {
-			found, err := c.landed(Key{Due: d.Due, Position: d.Position})
-			if found || err != nil {
-				return err
-			}
+		// Without a due time, or with one that a producer made up, it may still have a place.
+		found, err := c.landed(Key{Due: d.Due, Position: d.Position})
+		if found || err != nil {
+			return err
 		}
 		// No due time in the delivery, or one that a producer made up: the decision has it.
 		k, ok, err := c.finder.find(c.s, d.Position)
@@ -183,14 +197,15 @@ func (c *catcher) visible(b batch.Batch) error {
 	return nil
 }
 
-// landed takes a delivery, if its entry is there: a replay may meet what was removed before.
+// landed takes a delivery, if its entry is there: a replay may meet what was removed before. The
+// due time may be one that the record had before it was moved.
 func (c *catcher) landed(k Key) (found bool, err error) {
-	e, ok, err := c.ledger.get(k)
+	e, ok, err := c.ledger.find(k)
 	if err != nil || !ok {
 		return false, err
 	}
 	if !e.Flags.has(EntryNamed | EntryRecurs) {
-		c.ledger.remove = append(c.ledger.remove, k)
+		c.ledger.land(e.Key, e.Flags)
 		return true, nil
 	}
 	d, err := c.s.decisionAt(e)
@@ -252,6 +267,7 @@ func (c *catcher) oweThose(entries []Entry) error {
 func (c *catcher) apply() error {
 	c.change.reset()
 	c.a.Pending += c.ledger.take(&c.change)
+	c.a.Paused = c.ledger.paused
 	for i := range c.change.Add {
 		c.a.Low = minOf(c.a.Low, c.change.Add[i].Key)
 	}

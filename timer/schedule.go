@@ -20,8 +20,9 @@ import (
 // but ErrFenced ends the schedule. They are called with the schedule's turn held, so they must not
 // wait for a turn; b is valid until they return.
 type Sink interface {
-	// Deliver appends b to the partition log, if allowed says so. It must ask with the lock held under
-	// which staged batches are appended and told to Fence, and return ErrFenced if not allowed.
+	// Deliver appends b to the partition log, if allowed says so. It must ask with the lock held
+	// under which staged batches are appended and told to Fence, and return ErrFenced if not
+	// allowed.
 	Deliver(b batch.Batch, allowed func() bool) (end Offset, err error)
 	// Command appends b to the staging log.
 	Command(b batch.Batch) (end Offset, err error)
@@ -150,7 +151,8 @@ type Schedule struct {
 	settling sync.Mutex // one Settle at a time
 	fence    *fence
 
-	turn struct { // held for a whole turn, I/O included; the fields below are the turn's own
+	steerings *steerings
+	turn      struct { // held for a whole turn, I/O included; the fields below are the turn's own
 		sync.Mutex
 		failed  error // first error; every later turn returns it
 		applied Applied
@@ -166,9 +168,11 @@ type Schedule struct {
 		// flying are the deliveries in flight of records with terms, special those in build.
 		flying  map[Position]*flyingRecord
 		special []specialRecord // scratch
+		sending []Entry         // the records of the delivery that is being appended
 		drops   []Entry         // doomed entries that a load has met
 		command []Command       // scratch
 
+		held      bool   // nothing is delivered
 		rewinding bool   // the clock stepped back: reset near once no flight is left
 		stalled   bool   // staged batches could not be read for want of a file handle
 		retryAt   UnixMs // no delivery before it: the disk was full, or no file could be opened
@@ -192,6 +196,8 @@ func Open(o Options) (*Schedule, error) {
 		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
 		fence:  newFence(),
+
+		steerings: newSteerings(),
 	}
 	s.lastMs.Store(int64(o.LastDeliveryMs))
 	s.turn.Lock()
@@ -204,6 +210,7 @@ func Open(o Options) (*Schedule, error) {
 	}
 	s.turn.ledger = newLedger(o.Index, o.Partition)
 	s.turn.ledger.onDrop, s.turn.ledger.onUnowed = s.forget, s.unowe
+	s.turn.ledger.onMove, s.turn.ledger.paused = s.rekey, s.turn.applied.Paused
 	now := s.wall()
 	s.turn.near.reset(now, s.turn.applied.Low)
 	s.publish(now, false)
@@ -309,6 +316,7 @@ func (s *Schedule) checkpointLocked() error {
 func (s *Schedule) failLocked(err error) error {
 	if s.turn.failed == nil {
 		s.turn.failed = fmt.Errorf("schedule of partition %d: %w", s.o.Partition, err)
+		s.steerings.close(s.turn.failed)
 	}
 	return s.turn.failed
 }
@@ -327,6 +335,7 @@ func (s *Schedule) Close() error {
 		if s.turn.failed == nil {
 			err = s.checkpointLocked()
 			s.turn.failed = ErrClosed
+			s.steerings.close(ErrClosed)
 		}
 	})
 	return err

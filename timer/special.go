@@ -9,11 +9,13 @@ import (
 	"github.com/chronosdb/chronosdb/log"
 )
 
-// Records with terms: those that have an id, expire or recur. All others pass by this file.
+// Records with terms: those that have an id, expire or recur. All others pass by this file, but for
+// those that an operator touches.
 
-// flyingRecord is a delivery in flight of a record with terms.
+// flyingRecord is a delivery in flight of a record with terms, or of one that was moved since.
 type flyingRecord struct {
-	Entry
+	Entry     // as the index has it
+	flown Key // as the flight has it
 	special
 	doomed bool // cancelled or replaced since
 }
@@ -22,7 +24,8 @@ type flyingRecord struct {
 type specialRecord struct {
 	at int // its place in the delivery
 	special
-	hash uint64 // of its id
+	hash  uint64 // of its id
+	until Offset // fenced: the staging offset to follow to
 }
 
 // commandsMax bounds the commands of one batch, and of one turn.
@@ -40,10 +43,39 @@ func (s *Schedule) forget(e Entry) bool {
 		f.doomed = true
 		return false
 	}
+	if !e.Flags.has(EntryTerms) && t.near.flightOf(e.Key) != nil {
+		return false
+	}
 	if e.Key.Less(t.near.frontier) {
 		t.near.kill(e.Key)
 	}
 	return true
+}
+
+// rekey takes note that an operator has moved a record, and returns whether it stays where it is in
+// memory: on its way, or in limbo until it is due again.
+func (s *Schedule) rekey(e, moved Entry) bool {
+	t := &s.turn
+	if t.limbo.rekey(moved) {
+		return true
+	}
+	if t.limbo.remove(e.Position) {
+		return false
+	}
+	if f := t.flying[e.Position]; f != nil {
+		f.Entry = moved
+		t.near.rekey(f.flown, moved.Key)
+		return true
+	}
+	if !e.Flags.has(EntryTerms) && t.near.flightOf(e.Key) != nil {
+		t.flying[e.Position] = &flyingRecord{Entry: moved, flown: e.Key}
+		t.near.rekey(e.Key, moved.Key)
+		return true
+	}
+	if e.Key.Less(t.near.frontier) {
+		t.near.kill(e.Key)
+	}
+	return false
 }
 
 // unowe takes note that a record which was due at its append will not be delivered.
@@ -52,7 +84,7 @@ func (s *Schedule) unowe(o Offset) {
 	s.turn.aloft.paid(o)
 }
 
-// landSpecial takes the landing of a record with terms.
+// landSpecial takes the landing of a record that is in flying.
 func (s *Schedule) landSpecial(k Key) error {
 	t := &s.turn
 	f := t.flying[k.Position]
@@ -71,6 +103,8 @@ func (s *Schedule) landSpecial(k Key) error {
 func (s *Schedule) loaded(e Entry) {
 	t := &s.turn
 	switch {
+	case e.Flags.has(EntryMoved) && t.flying[e.Position] != nil:
+		// It was moved while it was on its way, past what is in memory.
 	case e.Flags.has(EntryDoomed):
 		t.drops = append(t.drops, e)
 	case !e.Flags.has(EntryTerms):
@@ -83,19 +117,29 @@ func (s *Schedule) loaded(e Entry) {
 	}
 }
 
+// arrive takes an entry that has just come into the index.
+func (s *Schedule) arrive(e Entry) {
+	if e.Flags.has(EntryLanded) && e.Key.Less(s.turn.near.frontier) {
+		s.turn.limbo.put(limboEntry{Entry: e, verb: VerbNext})
+		return
+	}
+	s.turn.near.arrive(e)
+}
+
 // judge says what is to be done with a record with terms that is due.
 func (s *Schedule) judge(e Entry, d *Decision, now UnixMs) (r specialRecord, v verdict, err error) {
 	terms, err := d.Terms()
 	if err != nil {
 		return r, deliverIt, err
 	}
-	r.special = special{id: string(terms.ID), recur: terms.Recur, scheduled: e.Due, known: true}
-	if e.Occurrence == 0 {
-		r.scheduled = d.Due
+	r.special = special{id: string(terms.ID), recur: terms.Recur, known: true}
+	if r.scheduled, err = s.scheduledFor(e, d); err != nil {
+		return r, deliverIt, err
 	}
 	if e.Flags.has(EntryNamed) {
 		r.hash = HashID(terms.ID)
-		if _, blocked := s.fence.blocked(r.hash); blocked {
+		if until, blocked := s.fence.blocked(r.hash); blocked {
+			r.until = until
 			return r, fenceIt, nil
 		}
 	}
@@ -103,6 +147,21 @@ func (s *Schedule) judge(e Entry, d *Decision, now UnixMs) (r specialRecord, v v
 		return r, expireIt, nil
 	}
 	return r, deliverIt, nil
+}
+
+// scheduledFor returns the time of an occurrence by its rule.
+func (s *Schedule) scheduledFor(e Entry, d *Decision) (UnixMs, error) {
+	switch {
+	case e.Occurrence == 0:
+		return d.Due, nil
+	case !e.Flags.has(EntryMoved):
+		return e.Due, nil
+	}
+	pl, ok, err := s.o.Index.Place(s.o.Partition, e.first())
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: %s was moved and has no place", ErrIndex, e.Position)
+	}
+	return pl.Scheduled, err
 }
 
 // verdict says what is to be done with a record that is due.
@@ -119,7 +178,7 @@ func (s *Schedule) setAside(e Entry, r specialRecord, v verdict) {
 	t := &s.turn
 	l := limboEntry{Entry: e, special: r.special, verb: VerbExpire}
 	if v == fenceIt {
-		l.until, _ = s.fence.blocked(r.hash)
+		l.until = r.until
 	}
 	t.near.skip()
 	t.limbo.put(l)
@@ -128,6 +187,13 @@ func (s *Schedule) setAside(e Entry, r specialRecord, v verdict) {
 // allowed says whether no record of the delivery that was built has been cancelled or replaced
 // since. The Sink calls it with the lock held under which cancels are appended.
 func (s *Schedule) allowed() bool {
+	if s.fence.hasPositions() {
+		for i := range s.turn.sending {
+			if _, blocked := s.fence.blocked(hashPosition(s.turn.sending[i].Position)); blocked {
+				return false
+			}
+		}
+	}
 	for i := range s.turn.special {
 		r := &s.turn.special[i]
 		if r.id == "" {
@@ -145,7 +211,7 @@ func (s *Schedule) takenOff(due []Entry) {
 	for i := range s.turn.special {
 		r := &s.turn.special[i]
 		e := due[r.at]
-		s.turn.flying[e.Position] = &flyingRecord{Entry: e, special: r.special}
+		s.turn.flying[e.Position] = &flyingRecord{Entry: e, flown: e.Key, special: r.special}
 	}
 }
 
@@ -174,7 +240,7 @@ func (s *Schedule) sendCommands() (worked bool, err error) {
 		t.command = append(t.command, c)
 	}
 	if len(t.command) > 0 {
-		_, err := s.o.Sink.Command(buildCommands(now, t.command))
+		_, err := s.o.Sink.Command(BuildCommands(now, t.command))
 		if errors.Is(err, log.ErrNoSpace) {
 			s.retryLater(now, err)
 			return false, nil
@@ -227,11 +293,10 @@ func (s *Schedule) recall(e *limboEntry) error {
 	if err != nil {
 		return err
 	}
-	e.special = special{id: string(terms.ID), recur: terms.Recur, scheduled: e.Due, known: true}
-	if e.Occurrence == 0 {
-		e.scheduled = d.Due
-	}
-	return nil
+	e.special = special{id: string(terms.ID), recur: terms.Recur}
+	e.scheduled, err = s.scheduledFor(e.Entry, &d)
+	e.known = err == nil
+	return err
 }
 
 // decisionAt reads the decision about an entry's record from the staging log.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -12,17 +13,21 @@ import (
 
 var termsSeed = flag.Uint64("timer.terms.seed", 0, "run this one history of records with terms; 0 runs many")
 
+var termsHistories = flag.Int("timer.terms.histories", 120, "how many histories of records with terms are run")
+
 // asked is what one staged record asked for, as the test remembers it.
 type asked struct {
 	value  string
-	due    UnixMs // not before it was there
+	due    UnixMs // not before it was there; commands change it
 	id     string
 	cancel string
 	expire UnixMs // 0: none
 	every  UnixMs // 0: it does not recur
-	first  UnixMs // of the recurring: where its grid begins
+	first  UnixMs // what it asked for; of the recurring: where its grid begins
 	count  int
-	killed bool // a later record of the staging log took it away
+	killed bool // a later record, or command, of the staging log took it away
+	steered
+	*ordered // it is no record, but an operator's command
 }
 
 // tale is a random history of records that have ids, cancel, expire and recur. All it believes is
@@ -33,7 +38,8 @@ type tale struct {
 	log    []*asked // by staging offset; nil: not a record of ours
 	byName map[string]*asked
 	aged   map[Position]string
-	count  struct{ crashes, rebuilds, cancelled, replaced, expired, repeated, aged int }
+	orders orders
+	count  struct{ crashes, rebuilds, expired, repeated, aged int }
 }
 
 func newTale(t *testing.T, seed uint64) *tale {
@@ -53,7 +59,9 @@ func (tl *tale) judgeDelivery(d Delivered, value string) {
 	switch {
 	case a == nil:
 		tl.t.Fatalf("record %q was never staged", value)
-	case a.killed:
+	case tl.orders.paused:
+		tl.t.Fatalf("record %q is delivered during a pause", value)
+	case a.killed || a.ended:
 		tl.t.Fatalf("record %q is delivered after it was cancelled or replaced", value)
 	case d.Due > now:
 		tl.t.Fatalf("record %q due %d is delivered at %d", value, d.Due, now)
@@ -61,8 +69,13 @@ func (tl *tale) judgeDelivery(d Delivered, value string) {
 		tl.t.Fatalf("record %q expired at %d and is delivered at %d", value, a.expire, now)
 	case a.every == 0 && d.Position.Occurrence > 0:
 		tl.t.Fatalf("record %q does not recur, this is occurrence %d", value, d.Position.Occurrence)
+	case a.every == 0 && a.isMoved && d.HasDue && d.Due != a.due:
+		tl.t.Fatalf("record %q was moved to %d and is delivered as due at %d", value, a.due, d.Due)
+	case a.every == 0 && now < a.due:
+		tl.t.Fatalf("record %q due %d is delivered at %d", value, a.due, now)
+	case a.every > 0 && slices.Contains(a.moves[d.Position.Occurrence], d.Due):
 	case a.every > 0 && (d.Due < a.first || (d.Due-a.first)%a.every != 0):
-		tl.t.Fatalf("record %q is due at %d, which is not on its grid %d + n*%d", value, d.Due,
+		tl.t.Fatalf("pos %v: record %q is due at %d, which is not on its grid %d + n*%d", d.Position, value, d.Due,
 			a.first, a.every)
 	}
 }
@@ -114,6 +127,7 @@ func (tl *tale) write() {
 		}
 		a.first = a.due
 		a.due = max(a.due, now)
+		a.staged, a.epoch = a.due, tl.epoch
 		all = append(all, a)
 		records = append(records, clientRecord{value: a.value, headers: headers})
 	}
@@ -146,6 +160,11 @@ func (tl *tale) retell() {
 		if a == nil {
 			continue
 		}
+		a.forgetOrders()
+		if a.ordered != nil {
+			tl.obey(a.ordered, held)
+			continue
+		}
 		a.killed = false
 		tl.byName[a.value] = a
 		if id := a.id + a.cancel; id != "" {
@@ -161,13 +180,24 @@ func (tl *tale) retell() {
 }
 
 func (tl *tale) step() {
-	switch p := tl.rng.IntN(100); {
+	defer tl.hear()
+	switch p := tl.rng.IntN(116); {
+	case p >= 104:
+		tl.orderRecord()
+	case p >= 100:
+		tl.orderPause()
 	case p < 30:
 		tl.write()
 	case p < 50:
 		tl.turn()
 	case p < 62:
-		tl.commit()
+		if tl.rng.IntN(3) > 0 {
+			tl.commit()
+		} else { // what is delivered is on its way for longer
+			end, err := tl.staging.Flush()
+			tl.must(err)
+			tl.s.Advance(end, 0)
+		}
 		tl.turn()
 	case p < 80:
 		tl.advance(UnixMs(tl.rng.IntN(250)))
@@ -190,6 +220,7 @@ func (tl *tale) step() {
 	case p < 98:
 		tl.commit()
 		tl.restart()
+		tl.reopened()
 	default:
 		tl.rebuild()
 	}
@@ -254,6 +285,7 @@ func (tl *tale) powerCut(keep float64) {
 	tl.pad(tl.staging.End())
 	tl.log = tl.log[:tl.staging.End()]
 	tl.retell()
+	tl.reopened()
 }
 
 func (tl *tale) rebuild() {
@@ -262,6 +294,7 @@ func (tl *tale) rebuild() {
 	tl.must(tl.s.Close())
 	tl.must(tl.index.Drop(5))
 	tl.openSchedule()
+	tl.reopened()
 	tl.count.rebuilds++
 }
 
@@ -288,19 +321,20 @@ func (tl *tale) judge() {
 	pending := 0
 	waits := map[Offset]*asked{}
 	for o, a := range tl.log {
-		if a == nil || a.cancel != "" {
+		if a == nil || a.cancel != "" || a.ordered != nil {
 			continue
 		}
 		switch n := times[a.value]; {
 		case a.every == 0 && n > 1, a.every > 0 && n > a.count:
 			tl.t.Fatalf("record %q was delivered %d times", a.value, n)
-		case a.killed:
+		case a.killed || a.ended:
+		case a.every > 0 && n < a.count && a.maybe && !tl.isPending(Offset(o)):
 		case a.every > 0 && n == a.count:
 			tl.count.repeated++
 		case a.every > 0:
 			pending++
 			waits[Offset(o)] = a
-			if n == 0 && a.due <= now {
+			if n == 0 && a.due <= now && len(a.moves) == 0 {
 				tl.t.Fatalf("record %q due %d was not delivered at %d", a.value, a.due, now)
 			}
 		case n == 1:
@@ -341,8 +375,12 @@ func (tl *tale) isPending(o Offset) (found bool) {
 
 func (tl *tale) rest() {
 	tl.deliverErr, tl.commandErr = nil, nil
+	if tl.orders.wantsPause {
+		tl.order(Command{Verb: VerbResume})
+	}
 	tl.advance(10_000) // past every retry
 	tl.idle()
+	tl.hear()
 	tl.judge()
 }
 
@@ -350,11 +388,12 @@ func TestRandomTermsHistories(t *testing.T) {
 	seeds := []uint64{*termsSeed}
 	if *termsSeed == 0 {
 		seeds = nil
-		for range 120 {
+		for range *termsHistories {
 			seeds = append(seeds, rand.Uint64()|1)
 		}
 	}
 	var sum struct{ crashes, rebuilds, expired, repeated, aged, delivered int }
+	orders := map[string]int{}
 	for _, seed := range seeds {
 		ok := t.Run("", func(t *testing.T) {
 			t.Logf("seed %d (run it alone with -timer.terms.seed)", seed)
@@ -379,12 +418,20 @@ func TestRandomTermsHistories(t *testing.T) {
 			sum.repeated += tl.count.repeated
 			sum.aged += tl.count.aged
 			sum.delivered += len(tl.read())
+			for what, n := range tl.orders.count {
+				orders[what] += n
+			}
 		})
 		if !ok {
 			return
 		}
 	}
-	t.Logf("%+v", sum)
+	t.Logf("%+v %v", sum, orders)
+	for _, what := range allOrders {
+		if *termsSeed == 0 && orders[what] < 4 {
+			t.Errorf("%q happened %d times", what, orders[what])
+		}
+	}
 	if *termsSeed == 0 && (sum.crashes < 300 || sum.expired < 50 || sum.repeated < 500 || sum.aged < 500) {
 		t.Fatal("the histories were too quiet to mean anything")
 	}

@@ -35,6 +35,7 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 	if err != nil {
 		return worked, err
 	}
+	s.holdBack()
 	if t.rewinding {
 		if t.near.inFlight > 0 {
 			// What is in flight is still in the index: only its landing tells it from what waits.
@@ -47,6 +48,9 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 		worked = true
 	}
 	for range deliveriesMax {
+		if t.held {
+			break
+		}
 		loaded, err := s.load(now)
 		if err != nil {
 			return worked, err
@@ -69,15 +73,22 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 	return worked, nil
 }
 
+// holdBack finds out whether deliveries are held back. Then nothing waits in memory: it would fill
+// it, and the schedule could follow no more, not even to the command that lets them go on.
+func (s *Schedule) holdBack() {
+	t := &s.turn
+	held := t.applied.Paused
+	t.rewinding = t.rewinding || held && !t.held
+	t.held = held
+}
+
 // errEnough ends a scan that has taken its share.
 var errEnough = errors.New("enough for one turn")
 
 // follow takes staged batches below the staging log's high watermark into the index, and deliveries
-// below the partition log's out of it, in one change.
+// below the partition log's out of it, in one change; an operator's commands begin another.
 func (s *Schedule) follow() (worked bool, err error) {
 	t := &s.turn
-	c := &t.change
-	c.reset()
 	before := t.applied
 	if err := s.takeLanded(); err != nil {
 		return false, err
@@ -86,9 +97,24 @@ func (s *Schedule) follow() (worked bool, err error) {
 		t.ledger.drop(e)
 	}
 	t.drops = t.drops[:0]
-	if err := s.takeStaged(); err != nil {
-		return false, err
+	for more := true; more; before = t.applied {
+		if more, err = s.takeStaged(); err != nil {
+			return worked, err
+		}
+		applied, err := s.applyTaken(before)
+		if err != nil {
+			return worked, err
+		}
+		worked = worked || applied
 	}
+	return worked, nil
+}
+
+// applyTaken makes a change of what was taken since before.
+func (s *Schedule) applyTaken(before Applied) (worked bool, err error) {
+	t := &s.turn
+	c := &t.change
+	c.reset()
 	if t.applied.Staging == before.Staging && t.ledger.length() == 0 {
 		s.landedTo.Store(int64(t.applied.Visible))
 		return false, nil
@@ -99,26 +125,29 @@ func (s *Schedule) follow() (worked bool, err error) {
 	// In order, the index takes them with far fewer comparisons.
 	sortEntries(c.Add)
 	for i := range c.Add {
-		t.near.arrive(c.Add[i])
+		s.arrive(c.Add[i])
 	}
-	t.limbo.release(t.applied.Staging, t.near.pushReady)
+	t.limbo.release(t.applied.Staging, t.near.arrive)
 	t.near.bury()
 	t.near.evict()
 	t.applied.Low = minOf(t.near.low(), t.limbo.low)
 	removeRange(c, before.Low, t.applied.Low)
 	t.applied.SettledTo = max(t.applied.SettledTo, s.SettledTo())
 	t.applied.OwedFrom = t.aloft.done(t.applied.Staging)
+	t.applied.Paused = t.ledger.paused
 	applied := t.applied
 	c.Applied = &applied
 	if err := s.o.Index.Apply(s.o.Partition, c); err != nil {
 		return false, err
 	}
 	s.landedTo.Store(int64(applied.Visible))
+	s.steerings.answer()
 	return true, nil
 }
 
-// takeStaged takes the staging log's batches below the high watermark.
-func (s *Schedule) takeStaged() error {
+// takeStaged takes the staging log's batches below the high watermark. more says that it has
+// stopped before a batch that can only be taken when the index has what is before it.
+func (s *Schedule) takeStaged() (more bool, err error) {
 	t := &s.turn
 	bound := Offset(s.stagingHW.Load())
 	if mutant.On(mutant.DueNowBeforeStagingHW) || mutant.On(mutant.IndexAboveHW) {
@@ -128,12 +157,15 @@ func (s *Schedule) takeStaged() error {
 	// full, the rest waits in the staging log.
 	if t.applied.Staging >= bound || t.near.isFull() {
 		t.stalled = false
-		return nil
+		return false, nil
 	}
 	taken := 0
-	err := s.o.Staging.Batches(t.applied.Staging, bound, func(b batch.Batch) error {
+	err = s.o.Staging.Batches(t.applied.Staging, bound, func(b batch.Batch) error {
 		if taken >= followBytesMax || b.LastOffset() >= bound {
 			return errEnough
+		}
+		if more, err = t.ledger.mustApply(b); err != nil || more {
+			return errors.Join(err, errEnough)
 		}
 		taken += len(b)
 		if err := s.takeBatch(b); err != nil {
@@ -144,12 +176,12 @@ func (s *Schedule) takeStaged() error {
 	})
 	if t.stalled = log.IsTransient(err); t.stalled {
 		s.retryLater(t.near.now, err) // with the batches before it, all is whole
-		return nil
+		return false, nil
 	}
 	if err != nil && !errors.Is(err, errEnough) {
-		return err
+		return false, err
 	}
-	return nil
+	return more, nil
 }
 
 // takeBatch reads one batch of the staging log.
@@ -174,7 +206,9 @@ func (s *Schedule) takeBatch(b batch.Batch) error {
 		}
 		return nil
 	case batch.KindCommand:
-		return s.turn.ledger.commands(b)
+		outcomes, err := s.turn.ledger.commands(b)
+		s.steerings.take(b.BaseOffset(), outcomes)
+		return err
 	default:
 		return unknownKind(b)
 	}
@@ -195,10 +229,10 @@ func (s *Schedule) takeLanded() error {
 	now := s.o.Clock.Now()
 	var failed error
 	t.near.land(visible, func(f flown) {
-		if f.flags.has(EntryTerms) {
+		if f.flags.has(EntryTerms) || len(t.flying) > 0 && t.flying[f.Position] != nil {
 			failed = errors.Join(failed, s.landSpecial(f.Key))
 		} else {
-			t.ledger.remove = append(t.ledger.remove, f.Key)
+			t.ledger.land(f.Key, f.flags)
 		}
 		if f.flags.has(EntryDueNow) {
 			t.aloft.paid(f.Offset)
@@ -262,6 +296,7 @@ func (s *Schedule) publish(now UnixMs, worked bool) {
 	t := &s.turn
 	t.near.shed()
 	s.publishNowDone()
+	s.stats.paused.Store(t.applied.Paused)
 	s.stats.pending.Store(t.applied.Pending - int64(t.near.inFlight))
 	waiting := t.near.waiting()
 	s.stats.nextDue.Store(int64(waiting))
@@ -282,6 +317,11 @@ func (s *Schedule) publish(now UnixMs, worked bool) {
 func (s *Schedule) publishNowDone() {
 	t := &s.turn
 	done := t.owed.done(t.applied.Staging)
+	if t.held {
+		// Nobody knows when deliveries go on: that they are sure to come is all there is to wait
+		// for.
+		done = t.applied.Staging
+	}
 	if raise(&s.nowDone, done) {
 		s.o.OnNowDone(done, s.o.Visible.End())
 	}
@@ -294,8 +334,11 @@ func (s *Schedule) nextWake(now UnixMs) UnixMs {
 		return never // the landing of the last flight wakes
 	}
 	wake := never
-	if s.turn.stalled {
-		wake = min(s.turn.retryAt, now+retryMaxMs)
+	if s.turn.stalled || len(s.turn.limbo.due) > 0 {
+		wake = min(max(s.turn.retryAt, now), now+retryMaxMs)
+	}
+	if s.turn.held {
+		return wake
 	}
 	if n.readyLen() > 0 && n.inFlight < n.max {
 		wake = min(wake, max(n.ready[n.head].Due, min(s.turn.retryAt, now+retryMaxMs)))

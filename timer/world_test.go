@@ -1,12 +1,16 @@
 package timer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/chronosdb/chronosdb/log"
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -314,7 +318,58 @@ func (w *world) checkIndex() {
 		w.t.Fatalf("index has %d entries, a rebuilt one %d: %v", len(got), len(want),
 			firstDifference(got, want))
 	}
+	for _, space := range []byte{spaceNames, spacePlaces} {
+		got, want := w.space(space, 5), w.space(space, 6)
+		if !maps.Equal(got, want) {
+			w.t.Fatalf("space %d of the index is %x, a rebuilt one %x", space, got, want)
+		}
+	}
+	if got, want := w.s.Applied().Paused, s.Applied().Paused; got != want {
+		w.t.Fatalf("paused is %v, a rebuild says %v", got, want)
+	}
 	w.must(w.index.Drop(6))
+	for _, space := range []byte{spaceNames, spacePlaces, spaceApplied} {
+		if left := w.space(space, 6); len(left) > 0 {
+			w.t.Fatalf("a dropped partition has left %x in space %d", left, space)
+		}
+	}
+}
+
+// space returns what a space of the index has of a partition.
+func (w *world) space(space byte, p PartitionNumber) map[string]string {
+	w.t.Helper()
+	out := map[string]string{}
+	it, err := w.index.db.NewIter(&pebble.IterOptions{
+		LowerBound: spaceKey(space, p), UpperBound: spaceKey(space, p+1),
+	})
+	w.must(err)
+	for ok := it.First(); ok; ok = it.Next() {
+		out[string(it.Key()[spaceKeyBytes:])] = string(it.Value())
+	}
+	w.must(it.Close())
+	return out
+}
+
+// steer appends a batch of an operator's commands.
+func (w *world) steer(commands ...Command) (*Steering, Offset) {
+	w.t.Helper()
+	b := BuildCommands(clock.ToMs(w.clock.Now()), commands)
+	base, end, err := w.staging.Append(b, w.epoch)
+	w.must(err)
+	return w.s.Steered(base, end, commands), base
+}
+
+// outcomes returns what commands came to; nil if there is no answer yet.
+func (w *world) outcomes(st *Steering) []Outcome {
+	w.t.Helper()
+	select {
+	case <-st.Done():
+	default:
+		return nil
+	}
+	out, err := st.Wait(context.Background())
+	w.must(err)
+	return out
 }
 
 func firstDifference(got, want []Entry) string {

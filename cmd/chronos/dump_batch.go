@@ -193,7 +193,7 @@ func (d *dumper) steering(b batch.Batch) error {
 		if len(c.ID) > 0 {
 			fields = append(fields, kv("id", d.text(c.ID)))
 		}
-		if c.Verb == timer.VerbNext {
+		if c.Verb.HasDue() {
 			fields = append(fields, kv("next", moment(c.Due)), kv("next_ms", c.Due))
 		}
 		if err := d.out.line(dumpLine{kind: "command", depth: 2, fields: fields}); err != nil {
