@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/chronosdb/chronosdb/timer/clock"
+)
 
 const (
 	rootShort = "A log server that speaks the Kafka protocol and delivers records when they are due"
@@ -25,7 +29,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagError(cmd.Flags(), err)
 	})
-	root.AddCommand(newServe(), newLog(), newVersion())
+	root.AddCommand(newServe(), newSchedule(clock.Real()), newLog(), newVersion())
 	root.InitDefaultCompletionCmd("serve")
 	return root
 }

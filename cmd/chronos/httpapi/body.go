@@ -94,10 +94,10 @@ func (b filterBody) filter() (f PendingFilter, err error) {
 			return f, invalidf("limit is %d; want 1 to %d", f.Limit, limitMax)
 		}
 	}
-	if f.Key, err = (Octets{b.Key, b.KeyBase64}).bytes("key"); err != nil {
+	if f.Key, err = (Octets{b.Key, b.KeyBase64}).Bytes("key"); err != nil {
 		return f, err
 	}
-	id, err := Octets{b.ID, b.IDBase64}.bytes("id")
+	id, err := Octets{b.ID, b.IDBase64}.Bytes("id")
 	if err != nil {
 		return f, err
 	}

@@ -26,8 +26,8 @@ func octetsOf(p []byte) Octets {
 	}
 }
 
-// bytes reads what octetsOf wrote; nil for null.
-func (o Octets) bytes(name string) ([]byte, error) {
+// Bytes reads what octetsOf wrote; nil for null. An error names what it is about.
+func (o Octets) Bytes(name string) ([]byte, error) {
 	switch {
 	case o.Text != nil && o.Base64 != nil:
 		return nil, invalidf("%s and %s_base64 are two names for one thing; give one", name, name)
