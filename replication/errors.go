@@ -27,6 +27,14 @@ var (
 	// ErrUndeletable means that the topic is compacted and nothing else: its records go only when
 	// newer ones replace them.
 	ErrUndeletable = errors.New("the topic's policy does not delete records")
+	// ErrNotPending means that no record of that position waits for its time.
+	ErrNotPending = errors.New("not pending")
+	// ErrBadCursor means that a cursor is none that ListPending has returned.
+	ErrBadCursor = errors.New("not a cursor of this server")
+	// ErrBadFilter means that a list of pending records is asked for that nobody can make.
+	ErrBadFilter = errors.New("invalid filter of pending records")
+	// ErrInvalidDue means that a record cannot be moved to a time that far ahead.
+	ErrInvalidDue = errors.New("due time is out of the topic's range")
 	// ErrNotSettled means that deliveries below an offset are not settled yet. It passes.
 	ErrNotSettled = errors.New("deliveries are not settled yet")
 	// ErrStorage means that the disk refused a write in a way that may pass, such as being full.

@@ -208,7 +208,7 @@ func (p *Partition) openStage(l *log.Log) (*stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open schedule of partition %s: %w", p.Name(), err)
 	}
-	s := &stage{log: l, schedule: schedule}
+	s := &stage{log: l, schedule: schedule, steering: make(chan struct{}, steersMax)}
 	s.member = p.deps.committer.Join(l, func(end batch.Offset) { p.flushed(staging, end) })
 	return s, nil
 }

@@ -91,6 +91,7 @@ type stage struct {
 	log      *log.Log
 	member   *log.Member
 	schedule *timer.Schedule
+	steering chan struct{} // capacity steersMax: held by each order that is on its way
 }
 
 // Name returns "topic-index", for messages to people.

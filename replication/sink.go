@@ -14,13 +14,19 @@ type sink struct{ p *Partition }
 // other batch. Staged batches are appended under the same lock: what is allowed under it was not
 // cancelled before.
 func (s sink) Deliver(b batch.Batch, allowed func() bool) (batch.Offset, error) {
-	return s.append(visible, b, allowed)
+	return s.append(visible, b, allowed, nil)
 }
 
 // Command appends a command of the schedule to the staging log.
-func (s sink) Command(b batch.Batch) (batch.Offset, error) { return s.append(staging, b, nil) }
+func (s sink) Command(b batch.Batch) (batch.Offset, error) {
+	return s.append(staging, b, nil, nil)
+}
 
-func (s sink) append(kind logKind, b batch.Batch, allowed func() bool) (batch.Offset, error) {
+// append appends a batch of the server's own. allowed and noted, if not nil, are called with the
+// partition's lock held, before and after it.
+func (s sink) append(
+	kind logKind, b batch.Batch, allowed func() bool, noted func(base, end batch.Offset),
+) (batch.Offset, error) {
 	p := s.p
 	if p.deps.buffers != nil && !p.deps.o.Manual {
 		// Not a reservation: producers that wait at the gate may hold all of the memory that there
@@ -40,10 +46,13 @@ func (s sink) append(kind logKind, b batch.Batch, allowed func() bool) (batch.Of
 		p.mu.Unlock()
 		return 0, timer.ErrFenced
 	}
-	_, end, err := p.logOf(kind).Append(b, p.epoch)
+	base, end, err := p.logOf(kind).Append(b, p.epoch)
 	if err != nil {
 		p.mu.Unlock()
 		return 0, p.appendError(err)
+	}
+	if noted != nil {
+		noted(base, end)
 	}
 	if kind == visible {
 		p.mu.lastDeliveryMs = max(p.mu.lastDeliveryMs, b.MaxTimestamp())

@@ -121,6 +121,10 @@ func (s *Schedule) Dump(fn func(e Entry) bool) error {
 	return s.o.Index.Scan(s.o.Partition, minKey, int(^uint(0)>>1), fn)
 }
 
+// Low returns a bound below which no pending record is, as of the last turn: a scan from there on
+// does not walk over what deletions have left behind.
+func (s *Schedule) Low() Key { return s.Applied().Low }
+
 // Applied returns how far the index follows the logs, as of the last turn.
 func (s *Schedule) Applied() Applied {
 	s.turn.Lock()

@@ -36,6 +36,9 @@ type Recurrence struct {
 	Until UnixMs        // no delivery is scheduled after it; never: no limit
 }
 
+// HasUntil says whether there is a time after which no delivery is scheduled.
+func (r *Recurrence) HasUntil() bool { return r.Until != never }
+
 // rule computes the next time from the one before.
 type rule interface {
 	NextAfterDelivery(prev, now UnixMs) (next UnixMs, ok bool)

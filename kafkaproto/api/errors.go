@@ -107,6 +107,11 @@ var mappings = []mapping{
 	{replication.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{replication.ErrInvalidTimestamp, kerr.InvalidTimestamp},
 	{replication.ErrUndeletable, kerr.PolicyViolation},
+	// An operator's orders come another way; a client that sees one sees our mistake.
+	{replication.ErrNotPending, kerr.UnknownServerError},
+	{replication.ErrBadCursor, kerr.UnknownServerError},
+	{replication.ErrBadFilter, kerr.UnknownServerError},
+	{replication.ErrInvalidDue, kerr.UnknownServerError},
 	{replication.ErrNotSettled, kerr.RequestTimedOut},
 	{replication.ErrKeyless, kerr.InvalidRecord},
 	{replication.ErrNotEnoughReplicas, kerr.NotEnoughReplicas},
