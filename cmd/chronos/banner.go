@@ -13,13 +13,16 @@ type banner struct {
 	web        net.Addr
 	advertised string
 	dataDir    string
+
+	remoteWrites bool // the HTTP API takes orders from other machines
 }
 
 func (b banner) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\n", versionText())
 	fmt.Fprintf(w, "Kafka clients: %s   data: %s\n", b.kafka, b.dataDir)
 	web := advertisedFor("", b.web.String(), b.web)
-	fmt.Fprintf(w, "health and metrics: http://%s/health http://%s/metrics\n", web, web)
+	fmt.Fprintf(w, "health, metrics and schedules: http://%s/health http://%s/metrics "+
+		"http://%s/v1/schedules\n", web, web, web)
 	fmt.Fprintf(w, "try: echo hello | kcat -b %s -P -t demo -H chronos-schedule-delay=10s && "+
 		"kcat -b %s -C -t demo -u\n", b.advertised, b.advertised)
 }
@@ -37,7 +40,12 @@ func (b banner) warnings() []string {
 		}
 	}
 	if !isLoopback(b.web) {
-		all = append(all, fmt.Sprintf("/metrics on %s is open to other machines", b.web))
+		may := "read metrics and what is scheduled"
+		if b.remoteWrites {
+			may += ", cancel and move it, and pause deliveries"
+		}
+		all = append(all, fmt.Sprintf("%s is open to other machines and there is no authentication yet: "+
+			"whoever reaches it can %s", b.web, may))
 	}
 	return all
 }

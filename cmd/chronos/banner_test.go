@@ -21,6 +21,7 @@ func TestBannerWarns(t *testing.T) {
 		listen, chosen, bound, web string
 		advertised                 string
 		warnings                   []string
+		remoteWrites               bool
 	}{
 		"loopback": {
 			listen: "127.0.0.1:9092", bound: "127.0.0.1:9092", web: "127.0.0.1:8080",
@@ -41,7 +42,11 @@ func TestBannerWarns(t *testing.T) {
 		"every interface, advertised": {
 			listen: "0.0.0.0:9092", chosen: "broker.example.com:9092", bound: "0.0.0.0:9092",
 			web: "0.0.0.0:8080", advertised: "broker.example.com:9092",
-			warnings: []string{"no authentication", "/metrics on 0.0.0.0:8080"},
+			warnings: []string{"no authentication", "0.0.0.0:8080 is open"},
+		},
+		"HTTP orders from everyone": {
+			listen: "127.0.0.1:9092", bound: "127.0.0.1:9092", web: "192.0.2.7:8080", remoteWrites: true,
+			advertised: "127.0.0.1:9092", warnings: []string{"can read metrics and what is scheduled, cancel"},
 		},
 		"every interface, advertised as localhost": {
 			listen: "0.0.0.0:9092", chosen: "localhost:9092", bound: "0.0.0.0:9092",
@@ -55,6 +60,7 @@ func TestBannerWarns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := banner{kafka: tcp(t, test.bound), web: tcp(t, test.web), dataDir: "./data"}
+			b.remoteWrites = test.remoteWrites
 			b.advertised = advertisedFor(test.chosen, test.listen, b.kafka)
 			if b.advertised != test.advertised {
 				t.Errorf("advertised %s, want %s", b.advertised, test.advertised)

@@ -46,7 +46,7 @@ func TestBytesPerSecondAsJavaWritesIt(t *testing.T) {
 // whether somebody chose it.
 func TestEveryFlagIsDescribed(t *testing.T) {
 	// They say nothing of what clients see, or have no effect.
-	silent := []string{"http-addr", "dedup-ttl", "log-level", "log-format", "config"}
+	silent := []string{"http-addr", "http-allow-remote-writes", "dedup-ttl", "log-level", "log-format", "config"}
 	r := start(t, t.TempDir(), "--max-request-bytes=2MiB", "--compaction-bytes-per-second=3MiB",
 		"--journal-size=128MiB")
 	configs := describeBroker(t, r.kafka)

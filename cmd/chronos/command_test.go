@@ -209,6 +209,13 @@ func TestServeAnswersAndStops(t *testing.T) {
 		if code, _ := get(t, "http://"+r.http+"/"); code != 200 {
 			t.Errorf("/: %d", code)
 		}
+		if code, body := get(t, "http://"+r.http+"/v1/openapi.yaml"); code != 200 || !strings.HasPrefix(body, "openapi:") {
+			t.Errorf("/v1/openapi.yaml: %d", code)
+		}
+		code, body = get(t, "http://"+r.http+"/v1/schedules/count")
+		if code != 200 || body != `{"pending":0,"partitions":[]}`+"\n" {
+			t.Errorf("/v1/schedules/count: %d %s", code, body)
+		}
 		if code, took := r.stop(t, signal); code != 0 || took > drainMax {
 			t.Errorf("%v: exit %d after %v\n%s", signal, code, took, r.stderr.String())
 		}

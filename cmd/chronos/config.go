@@ -18,7 +18,8 @@ type Config struct {
 	NodeID           int64
 	DataDir          string
 	KafkaAddr        string // host:port to listen on for Kafka clients
-	HTTPAddr         string // host:port to listen on for /health and /metrics
+	HTTPAddr         string // host:port to listen on for /health, /metrics and the HTTP API
+	HTTPRemoteWrites bool   // whether the HTTP API takes orders from other machines
 	AdvertisedAddr   string // host:port told to clients; empty: follows from KafkaAddr
 	AutoCreateTopics bool
 	NumPartitions    int64 // of a topic that is created without saying how many
@@ -96,7 +97,10 @@ func registerFlags(f *pflag.FlagSet, c *Config) {
 	f.Var(text(&c.DataDir, "directory"), "data-dir",
 		"directory that holds the logs; made when missing")
 	f.Var(address(&c.KafkaAddr), "kafka-addr", "where to listen for Kafka clients")
-	f.Var(address(&c.HTTPAddr), "http-addr", "where to listen for /health and /metrics")
+	f.Var(address(&c.HTTPAddr), "http-addr", "where to listen for /health, /metrics and /v1")
+	f.Var(boolean(&c.HTTPRemoteWrites), "http-allow-remote-writes",
+		"let other machines cancel, move and pause over HTTP, not only this one")
+	f.Lookup("http-allow-remote-writes").NoOptDefVal = "true"
 	f.Var(advertised(&c.AdvertisedAddr), "advertised-addr",
 		"address that clients are told to connect to (default: follows from --kafka-addr)")
 	f.Var(integer(&c.NodeID, 1, math.MaxInt32), "node-id", "broker id of this server")

@@ -12,9 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+
+	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi"
 )
 
-// Bounds of the HTTP side. It serves probes and scrapes: small requests and few at a time.
+// Bounds of the HTTP side. It serves probes, scrapes and operators: small requests and few at a
+// time. The write timeout is longer than the API takes for a request.
 const (
 	httpHeaderBytesMax = 16 << 10
 	httpHeaderTimeout  = 5 * time.Second
@@ -55,24 +58,33 @@ func (h *health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, *h.state.Load())
 }
 
-// webServer serves /health and /metrics from the first moment on, so that a probe can tell a server
-// that recovers from one that is gone.
+// webServer serves /health, /metrics and /v1 from the first moment on, so that a probe can tell a
+// server that recovers from one that is gone.
 type webServer struct {
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{} // closed when the serving goroutine has ended
 }
 
+// webHandlers are what a webServer serves.
+type webHandlers struct {
+	health  *health
+	metrics *prometheus.Registry
+	api     *httpapi.API
+}
+
 // startWeb begins to serve on the listener, which it owns from then on.
-func startWeb(l net.Listener, h *health, metrics *prometheus.Registry, log *zap.Logger) *webServer {
+func startWeb(l net.Listener, h webHandlers, log *zap.Logger) *webServer {
 	mux := http.NewServeMux()
-	mux.Handle("GET /health", h)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+	mux.Handle("GET /health", h.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics, promhttp.HandlerOpts{
 		MaxRequestsInFlight: scrapesMax,
 		ErrorLog:            zap.NewStdLog(log),
 	}))
+	mux.Handle("/v1/", h.api)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "ChronosDB: see /health and /metrics; Kafka clients connect to another port.\n")
+		fmt.Fprint(w, "ChronosDB: see /health, /metrics and /v1/openapi.yaml; "+
+			"Kafka clients connect to another port.\n")
 	})
 	web := &webServer{
 		listener: l,
@@ -91,7 +103,7 @@ func startWeb(l net.Listener, h *health, metrics *prometheus.Registry, log *zap.
 	go func() {
 		defer close(web.done)
 		if err := web.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("health and metrics are no longer served", zap.Error(err))
+			log.Error("HTTP is no longer served", zap.Error(err))
 		}
 	}()
 	return web

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/base64"
 	"os"
 	"os/signal"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -86,19 +88,25 @@ func (f *selection) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.id, "id", "", "with this id")
 	flags.StringVar(&f.dueFrom, "due-from", "", "due then or later: RFC 3339 or Unix milliseconds")
 	flags.StringVar(&f.dueTo, "due-to", "", "due earlier than that")
-	flags.Lookup("partition").DefValue = "" // -1 is not for a person
+	flags.Lookup("partition").DefValue = "0" // which --help takes for none; -1 is not for a person
 }
 
-// chosen returns what was set, by the names of the API. --key "" is a key.
+// chosen returns what was set, by the names of the API. --key "" is a key, and bytes that are not
+// UTF-8 go in base64.
 func (f *selection) chosen() map[string]any {
 	all := map[string]any{}
 	for flag, value := range map[string]any{
 		"topic": f.topic, "partition": f.partition, "key": f.key, "id": f.id,
 		"due-from": f.dueFrom, "due-to": f.dueTo,
 	} {
-		if f.flags.Changed(flag) {
-			all[apiName(flag)] = value
+		if !f.flags.Changed(flag) {
+			continue
 		}
+		name := apiName(flag)
+		if text, ok := value.(string); ok && !utf8.ValidString(text) {
+			name, value = name+"_base64", base64.StdEncoding.EncodeToString([]byte(text))
+		}
+		all[name] = value
 	}
 	return all
 }

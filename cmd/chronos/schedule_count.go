@@ -41,7 +41,11 @@ func (p *schedulePrinter) histogram(h httpapi.Histogram) error {
 	rows := [][]string{{"DUE WITHIN", "PENDING"}}
 	for _, b := range h.Buckets {
 		within := "later"
-		if b.WithinMs != nil {
+		switch {
+		case b.WithinMs == nil:
+		case *b.WithinMs == 0:
+			within = overdue
+		default:
 			within = shortDuration(time.Duration(*b.WithinMs) * time.Millisecond)
 		}
 		rows = append(rows, []string{within, strconv.FormatInt(b.Pending, 10)})

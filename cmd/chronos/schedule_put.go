@@ -93,7 +93,7 @@ func (p *put) register(flags *pflag.FlagSet) {
 	}
 	flags.Int32Var(&p.partition, "partition", partitionAny,
 		"the partition (default: follows from the key, as in any Kafka client)")
-	flags.Lookup("partition").DefValue = ""
+	flags.Lookup("partition").DefValue = "0" // as in selection
 	flags.StringArrayVar(&p.headers, "header", nil,
 		"a header name=value of the record; may be repeated")
 }

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
@@ -40,8 +42,8 @@ func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{
 		t: t, clock: clock.NewManual(time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC)),
-		schedules: apitest.New("orders", "parcels"),
 	}
+	s.schedules = apitest.New(s.clock, "orders", "parcels")
 	api := httpapi.New(httpapi.Options{Clock: s.clock, Logger: zap.NewNop()})
 	api.Open(s.schedules)
 	server := httptest.NewServer(api)
@@ -66,7 +68,14 @@ func (s *story) run(line ...string) error {
 	root.SetArgs(args)
 	root.SetOut(&s.text)
 	root.SetErr(&s.text)
-	fmt.Fprintf(&s.text, "$ chronos schedule %s\n", strings.Join(line, " "))
+	shown := make([]string, 0, len(line))
+	for _, word := range line {
+		if word == "" || !utf8.ValidString(word) {
+			word = strconv.QuoteToASCII(word) // golden files are text
+		}
+		shown = append(shown, word)
+	}
+	fmt.Fprintf(&s.text, "$ chronos schedule %s\n", strings.Join(shown, " "))
 	err := root.ExecuteContext(s.t.Context())
 	if err != nil {
 		fmt.Fprintf(&s.text, "chronos: %s\n", oneLine(err))
@@ -99,7 +108,7 @@ func (s *story) golden(name string) {
 // fill makes records pending that have everything a table can show.
 func (s *story) fill() {
 	long := strings.Repeat("long", 20)
-	for i, r := range []httpapi.PendingRecord{
+	for i, r := range []replication.PendingRecord{
 		{Due: s.due(-time.Second), Key: []byte("late")},
 		{Due: s.due(250 * time.Millisecond), State: "delivering"},
 		{Due: s.due(59*time.Second + 999*time.Millisecond), ID: "reminder-7", Key: []byte("customer-7")},
@@ -121,7 +130,7 @@ func (s *story) fill() {
 		r.Bytes = int32(len(r.Key) + len(r.Value))
 		s.schedules.Add(r)
 	}
-	s.schedules.Add(httpapi.PendingRecord{
+	s.schedules.Add(replication.PendingRecord{
 		Topic: "parcels", Position: timer.Position{Epoch: 1, Offset: 7, Occurrence: 2}, State: "pending",
 		Due: s.due(10 * time.Minute), Appended: s.due(0), Created: s.due(0),
 		Value: []byte{0xff, 0xfe}, Bytes: 2,
@@ -153,8 +162,10 @@ func TestScheduleSeen(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
-	if err := s.run("list", "--key", ""); err != nil {
-		t.Error(err)
+	for _, key := range []string{"", "\xff\x00"} {
+		if err := s.run("list", "--key", key); err != nil {
+			t.Error(err)
+		}
 	}
 	s.golden("schedule_seen.txt")
 }
@@ -177,6 +188,7 @@ func TestScheduleSteered(t *testing.T) {
 		"move --topic orders --due-to 2026-11-25T00:00:00Z --in 10m --yes",
 		"move --topic orders --at 1795540200000 --yes -o json",
 		"now --topic parcels --yes",
+		"cancel --topic orders --yes --key \xff\x00",
 		"cancel --topic orders --yes",
 		"list",
 	} {
@@ -241,7 +253,7 @@ func TestScheduleManyGoesOn(t *testing.T) {
 	s := newStory(t)
 	const records = 1234
 	for i := range records {
-		s.schedules.Add(httpapi.PendingRecord{
+		s.schedules.Add(replication.PendingRecord{
 			Topic: "orders", Position: timer.Position{Epoch: 1, Offset: batch.Offset(i)}, State: "pending",
 			Due: s.due(time.Duration(i) * time.Second),
 		})

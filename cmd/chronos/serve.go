@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi"
 	"github.com/chronosdb/chronosdb/groups"
 	"github.com/chronosdb/chronosdb/kafkaproto"
 	"github.com/chronosdb/chronosdb/log"
@@ -79,6 +80,7 @@ type server struct {
 	clock    clock.Clock
 	health   *health
 	registry *prometheus.Registry
+	api      *httpapi.API
 
 	web      *webServer
 	replicas *replication.Manager
@@ -93,6 +95,9 @@ func serve(ctx context.Context, c Config, out io.Writer, logger *zap.Logger) (er
 	s := &server{
 		config: c, logger: logger, clock: clock.Real(), health: newHealth(),
 		registry: prometheus.NewRegistry(),
+		api: httpapi.New(httpapi.Options{
+			AllowRemoteWrites: c.HTTPRemoteWrites, Clock: clock.Real(), Logger: logger.Named("api"),
+		}),
 	}
 	defer startCeiling(s.clock).close()
 	defer func() { err = errors.Join(err, s.close()) }()
@@ -133,7 +138,8 @@ func (s *server) openWeb() error {
 		}
 		return fmt.Errorf("%w; choose another address with --http-addr", err)
 	}
-	s.web = startWeb(listener, s.health, s.registry, s.logger.Named("http"))
+	s.web = startWeb(listener, webHandlers{health: s.health, metrics: s.registry, api: s.api},
+		s.logger.Named("http"))
 	return nil
 }
 
@@ -238,6 +244,7 @@ func (s *server) openFrontend() error {
 	s.served = make(chan error, 1)
 	// close stops it through Drain and waits for what it sends.
 	go func() { s.served <- s.kafka.Serve() }()
+	s.api.Open(s.replicas)
 	s.health.ready.Store(true)
 	return nil
 }
@@ -246,7 +253,8 @@ func (s *server) openFrontend() error {
 func (s *server) announce(out io.Writer, took time.Duration) {
 	b := banner{
 		kafka: s.kafka.Addr(), web: s.web.addr(), dataDir: s.config.DataDir,
-		advertised: advertisedFor(s.config.AdvertisedAddr, s.config.KafkaAddr, s.kafka.Addr()),
+		remoteWrites: s.config.HTTPRemoteWrites,
+		advertised:   advertisedFor(s.config.AdvertisedAddr, s.config.KafkaAddr, s.kafka.Addr()),
 	}
 	b.print(out)
 	s.logger.Info("serving",
@@ -262,6 +270,7 @@ func (s *server) announce(out io.Writer, took time.Duration) {
 // close closes what is open, from the top down, so that nothing is used after it has gone.
 func (s *server) close() error {
 	s.health.notReady("draining")
+	s.api.Close()
 	var errs []error
 	if s.kafka != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), drainMax)

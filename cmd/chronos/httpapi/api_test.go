@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi"
 	"github.com/chronosdb/chronosdb/log/batch"
@@ -54,7 +55,7 @@ func TestListFiltersAndPages(t *testing.T) {
 
 func TestGetShowsBytesAsTheyAre(t *testing.T) {
 	x := newNode(t, 0, false)
-	x.schedules.Add(httpapi.PendingRecord{
+	x.schedules.Add(replication.PendingRecord{
 		Topic: "orders", Position: timer.Position{Epoch: 1, Offset: 2, Occurrence: 3}, State: "pending",
 		Due: clock.ToMs(epoch), Key: []byte{0xff, 0}, ID: "\xfe", Value: []byte(`<a> & "é"`),
 		Headers: []batch.Header{{Key: "null"}, {Key: "raw", Value: []byte{0x80}}, {Key: "e", Value: []byte{}}},
@@ -127,6 +128,27 @@ func TestManyAreMovedOnce(t *testing.T) {
 	}
 }
 
+// TestManyOverdueAreMovedOnce is the same with times that have passed, which a move makes the moment
+// at which it is carried out.
+func TestManyOverdueAreMovedOnce(t *testing.T) {
+	x := newNode(t, 20, false)
+	x.clock.Advance(10*time.Minute + 30*time.Second)
+	cursor, done := "", 0
+	for page := 0; page == 0 || cursor != ""; page++ {
+		if page > 20 {
+			t.Fatal("it goes on for ever")
+		}
+		var a httpapi.ManyAnswer
+		x.ask("POST", "/v1/schedules/move",
+			fmt.Sprintf(`{"topic":"orders","due":%d,"limit":3,"cursor":%q}`, epoch.UnixMilli(), cursor), &a)
+		done, cursor = done+a.Done, a.NextCursor
+		x.clock.Advance(time.Millisecond)
+	}
+	if done != 10 {
+		t.Errorf("%d moved, want the 10 that were not due", done)
+	}
+}
+
 func TestCancelManyByFilter(t *testing.T) {
 	x := newNode(t, 10, false)
 	cursor := ""
@@ -181,8 +203,8 @@ func TestPauseShowsInTheCount(t *testing.T) {
 	}
 	var h httpapi.Histogram
 	x.ask("GET", "/v1/schedules/histogram?topic=orders", "", &h)
-	if len(h.Buckets) != 4 || *h.Buckets[1].WithinMs != 60_000 || h.Buckets[1].Pending != 1 ||
-		h.Buckets[2].Pending != 2 || h.Buckets[3].WithinMs != nil {
+	if len(h.Buckets) != 5 || *h.Buckets[0].WithinMs != 0 || *h.Buckets[2].WithinMs != 60_000 ||
+		h.Buckets[2].Pending != 1 || h.Buckets[3].Pending != 2 || h.Buckets[4].WithinMs != nil {
 		t.Errorf("%+v", h)
 	}
 }

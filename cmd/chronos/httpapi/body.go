@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 )
 
@@ -59,7 +60,7 @@ func readBody(r *http.Request, into any) error {
 // Bounds of one page.
 const (
 	limitDefault = 100
-	limitMax     = 1000
+	limitMax     = replication.PendingLimitMax
 )
 
 // filterBody says which records are meant, in a query and in a body.
@@ -77,8 +78,8 @@ type filterBody struct {
 }
 
 // filter checks it.
-func (b filterBody) filter() (f PendingFilter, err error) {
-	f = PendingFilter{Topic: b.Topic, Partition: -1, Limit: limitDefault, Cursor: b.Cursor}
+func (b filterBody) filter() (f replication.PendingFilter, err error) {
+	f = replication.PendingFilter{Topic: b.Topic, Partition: -1, Limit: limitDefault, Cursor: b.Cursor}
 	if b.Partition != nil {
 		f.Partition = *b.Partition
 		switch {

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi"
 	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi/apitest"
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 )
 
@@ -21,12 +21,12 @@ type slow struct {
 }
 
 func (s *slow) Steer(
-	ctx context.Context, _ string, _ int32, _ httpapi.SteerVerb, _ timer.Position, _ timer.UnixMs,
-) (httpapi.SteerResult, error) {
+	ctx context.Context, _ string, _ int32, _ replication.SteerVerb, _ timer.Position, _ timer.UnixMs,
+) (replication.SteerResult, error) {
 	s.begun <- struct{}{}
 	<-ctx.Done()
 	s.ended.Done()
-	return httpapi.SteerResult{}, ctx.Err()
+	return replication.SteerResult{}, ctx.Err()
 }
 
 // TestCloseEndsAndAwaitsRequests fills all places: one more is refused, and Close ends them all

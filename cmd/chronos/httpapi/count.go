@@ -18,9 +18,11 @@ type Counts struct {
 
 // PartitionCount says how much is pending in one partition.
 type PartitionCount struct {
-	Topic     string       `json:"topic"`
-	Partition int32        `json:"partition"`
-	Pending   int64        `json:"pending"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Pending   int64  `json:"pending"`
+	// NextDue and NextDueMs are when the next one is due, or earlier: the record that was due then
+	// may have been moved or cancelled.
 	NextDue   string       `json:"next_due,omitempty"`
 	NextDueMs timer.UnixMs `json:"next_due_ms,omitempty"`
 	Paused    bool         `json:"paused"`

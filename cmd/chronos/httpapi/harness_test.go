@@ -14,6 +14,7 @@ import (
 	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi"
 	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi/apitest"
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -34,11 +35,11 @@ func newNode(t *testing.T, n int, allowRemote bool) *node {
 	t.Helper()
 	c := clock.NewManual(epoch)
 	x := &node{
-		t: t, clock: c, schedules: apitest.New("orders", "parcels"),
+		t: t, clock: c, schedules: apitest.New(c, "orders", "parcels"),
 		api: httpapi.New(httpapi.Options{AllowRemoteWrites: allowRemote, Clock: c, Logger: zap.NewNop()}),
 	}
 	for i := range n {
-		x.schedules.Add(httpapi.PendingRecord{
+		x.schedules.Add(replication.PendingRecord{
 			Topic: "orders", Position: timer.Position{Epoch: 3, Offset: batch.Offset(i)},
 			Due: clock.ToMs(epoch).Add(time.Duration(i+1) * time.Minute), State: "pending",
 			ID: fmt.Sprintf("id-%d", i), Key: fmt.Appendf(nil, "key-%d", i%2),

@@ -6,6 +6,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 )
 
@@ -29,7 +30,7 @@ func cancelMany(c *call) (any, error) {
 	if err := readBody(c.request, &body); err != nil {
 		return nil, err
 	}
-	return c.orderMany(body, SteerCancel, 0)
+	return c.orderMany(body, replication.SteerCancel, 0)
 }
 
 func moveMany(c *call) (any, error) {
@@ -49,12 +50,14 @@ func moveMany(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.orderMany(body.filterBody, SteerMove, due)
+	return c.orderMany(body.filterBody, replication.SteerMove, due)
 }
 
 // orderMany steers one page of the records that are meant. It needs a topic: whoever forgets the
 // whole filter does not mean everything.
-func (c *call) orderMany(body filterBody, verb SteerVerb, due timer.UnixMs) (any, error) {
+func (c *call) orderMany(
+	body filterBody, verb replication.SteerVerb, due timer.UnixMs,
+) (any, error) {
 	f, err := body.filter()
 	if err != nil {
 		return nil, err
@@ -86,7 +89,7 @@ func (c *call) orderMany(body filterBody, verb SteerVerb, due timer.UnixMs) (any
 // manyOrders carries out one order on several records.
 type manyOrders struct {
 	call *call
-	verb SteerVerb
+	verb replication.SteerVerb
 	due  timer.UnixMs
 
 	tally struct {
@@ -95,11 +98,19 @@ type manyOrders struct {
 	}
 }
 
-func (m *manyOrders) run(records []PendingRecord) error {
+// isThere says whether a record is due already when it is to be. What is overdue counts as due at
+// any time that has passed: a move makes it due at the moment of the move, so that each page of a
+// paused topic would meet what the one before has moved.
+func (m *manyOrders) isThere(r replication.PendingRecord) bool {
+	now := m.call.now()
+	return m.verb == replication.SteerMove && (r.Due == m.due || m.due <= now && r.Due <= now)
+}
+
+func (m *manyOrders) run(records []replication.PendingRecord) error {
 	group, ctx := errgroup.WithContext(m.call.ctx)
 	group.SetLimit(ordersAtOnce)
 	for _, r := range records {
-		if m.verb == SteerMove && r.Due == m.due {
+		if m.isThere(r) {
 			m.tally.Lock()
 			m.tally.Unchanged++
 			m.tally.Unlock()

@@ -4,6 +4,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 	"github.com/chronosdb/chronosdb/timer/clock"
 )
@@ -42,9 +43,9 @@ func (b dueBody) due(now timer.UnixMs) (timer.UnixMs, error) {
 	return now.Add(d), nil
 }
 
-func cancelSchedule(c *call) (any, error) { return c.order(SteerCancel, 0) }
+func cancelSchedule(c *call) (any, error) { return c.order(replication.SteerCancel, 0) }
 
-func deliverNow(c *call) (any, error) { return c.order(SteerNow, 0) }
+func deliverNow(c *call) (any, error) { return c.order(replication.SteerNow, 0) }
 
 func moveSchedule(c *call) (any, error) {
 	var body dueBody
@@ -55,19 +56,21 @@ func moveSchedule(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.order(SteerMove, due)
+	return c.order(replication.SteerMove, due)
 }
 
 // now is the server's time.
 func (c *call) now() timer.UnixMs { return clock.ToMs(c.api.o.Clock.Now()) }
 
 // verbNames are the verbs in the log.
-var verbNames = map[SteerVerb]string{
-	SteerCancel: "cancelled", SteerMove: "moved", SteerNow: "to be delivered now",
+var verbNames = map[replication.SteerVerb]string{
+	replication.SteerCancel: "cancelled",
+	replication.SteerMove:   "moved",
+	replication.SteerNow:    "to be delivered now",
 }
 
 // order steers the record of the path.
-func (c *call) order(verb SteerVerb, due timer.UnixMs) (any, error) {
+func (c *call) order(verb replication.SteerVerb, due timer.UnixMs) (any, error) {
 	at, err := c.place()
 	if err != nil {
 		return nil, err

@@ -76,12 +76,13 @@ func problemOf(err error) *Problem {
 		return p
 	case errors.As(err, &large):
 		return problemf(kindTooLarge, "a body may have %d bytes", large.Limit)
-	case errors.Is(err, ErrNotPending):
+	case errors.Is(err, replication.ErrNotPending):
 		return problemf(kindNotPending, "%v", err)
 	case errors.Is(err, metadata.ErrUnknownTopic), errors.Is(err, metadata.ErrUnknownTopicID),
 		errors.Is(err, replication.ErrUnknownPartition):
 		return problemf(kindUnknown, "%v", err)
-	case errors.Is(err, ErrBadCursor):
+	case errors.Is(err, replication.ErrBadCursor), errors.Is(err, replication.ErrBadFilter),
+		errors.Is(err, replication.ErrInvalidDue):
 		return problemf(kindInvalid, "%v", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return problemf(kindTimedOut, perhaps)

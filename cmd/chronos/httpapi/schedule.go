@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/chronosdb/chronosdb/log/batch"
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/timer"
 )
 
@@ -55,7 +56,7 @@ type Page struct {
 	NextCursor string     `json:"next_cursor,omitempty"` // absent on the last page
 }
 
-func scheduleOf(r PendingRecord) Schedule {
+func scheduleOf(r replication.PendingRecord) Schedule {
 	key := octetsOf(r.Key)
 	s := Schedule{
 		Topic: r.Topic, Partition: r.Partition, Position: r.Position.String(), State: r.State,

@@ -5,22 +5,25 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/chronosdb/chronosdb/cmd/chronos/httpapi"
+	"github.com/chronosdb/chronosdb/replication"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
+	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 // Schedules are pending records of topics with one partition each.
 type Schedules struct {
-	mu struct {
+	clock clock.Clock
+	mu    struct {
 		sync.Mutex
-		records []httpapi.PendingRecord
+		records []replication.PendingRecord
 		topics  map[string]bool // whether it is paused
 		orders  int
 		failAt  int
@@ -29,8 +32,8 @@ type Schedules struct {
 }
 
 // New returns schedules of some topics, in which nothing is pending.
-func New(topics ...string) *Schedules {
-	s := &Schedules{}
+func New(c clock.Clock, topics ...string) *Schedules {
+	s := &Schedules{clock: c}
 	s.mu.topics = map[string]bool{}
 	for _, topic := range topics {
 		s.mu.topics[topic] = false
@@ -39,7 +42,7 @@ func New(topics ...string) *Schedules {
 }
 
 // Add makes a record pending.
-func (s *Schedules) Add(r httpapi.PendingRecord) {
+func (s *Schedules) Add(r replication.PendingRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.records = append(s.mu.records, r)
@@ -53,18 +56,18 @@ func (s *Schedules) FailAfter(n int, err error) {
 }
 
 // Pending returns all records, in due order.
-func (s *Schedules) Pending() []httpapi.PendingRecord {
+func (s *Schedules) Pending() []replication.PendingRecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sortedLocked()
 }
 
-func compare(a, b httpapi.PendingRecord) int {
+func compare(a, b replication.PendingRecord) int {
 	return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Due, b.Due),
 		a.Position.Compare(b.Position))
 }
 
-func (s *Schedules) sortedLocked() []httpapi.PendingRecord {
+func (s *Schedules) sortedLocked() []replication.PendingRecord {
 	all := slices.Clone(s.mu.records)
 	slices.SortFunc(all, compare)
 	return all
@@ -79,7 +82,9 @@ func (s *Schedules) knownLocked(topic string) error {
 }
 
 // ListPending implements httpapi.Schedules.
-func (s *Schedules) ListPending(f httpapi.PendingFilter) ([]httpapi.PendingRecord, string, error) {
+func (s *Schedules) ListPending(
+	f replication.PendingFilter,
+) ([]replication.PendingRecord, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.knownLocked(f.Topic); err != nil {
@@ -89,7 +94,7 @@ func (s *Schedules) ListPending(f httpapi.PendingFilter) ([]httpapi.PendingRecor
 	if err != nil {
 		return nil, "", err
 	}
-	page := []httpapi.PendingRecord{}
+	page := []replication.PendingRecord{}
 	for _, r := range s.sortedLocked() {
 		if f.Cursor != "" && compare(r, after) <= 0 || !matches(f, r) {
 			continue
@@ -103,7 +108,7 @@ func (s *Schedules) ListPending(f httpapi.PendingFilter) ([]httpapi.PendingRecor
 	return page, "", nil
 }
 
-func matches(f httpapi.PendingFilter, r httpapi.PendingRecord) bool {
+func matches(f replication.PendingFilter, r replication.PendingRecord) bool {
 	return (f.Topic == "" || r.Topic == f.Topic) &&
 		(f.Partition < 0 || r.Partition == f.Partition) &&
 		(f.Key == nil || r.Key != nil && bytes.Equal(r.Key, f.Key)) &&
@@ -111,21 +116,21 @@ func matches(f httpapi.PendingFilter, r httpapi.PendingRecord) bool {
 		r.Due >= f.DueFrom && (f.DueTo == 0 || r.Due < f.DueTo)
 }
 
-func writeCursor(r httpapi.PendingRecord) string {
+func writeCursor(r replication.PendingRecord) string {
 	return fmt.Sprintf("%s/%d/%s", r.Topic, r.Due, r.Position)
 }
 
-func readCursor(text string) (r httpapi.PendingRecord, err error) {
+func readCursor(text string) (r replication.PendingRecord, err error) {
 	if text == "" {
 		return r, nil
 	}
 	parts := strings.Split(text, "/")
 	if len(parts) != 3 {
-		return r, fmt.Errorf("%w: %.40q", httpapi.ErrBadCursor, text)
+		return r, fmt.Errorf("%w: %.40q", replication.ErrBadCursor, text)
 	}
 	due, err := strconv.ParseInt(parts[1], 10, 64)
 	if err != nil {
-		return r, fmt.Errorf("%w: %.40q", httpapi.ErrBadCursor, text)
+		return r, fmt.Errorf("%w: %.40q", replication.ErrBadCursor, text)
 	}
 	r.Topic, r.Due = parts[0], timer.UnixMs(due)
 	r.Position, err = timer.ParsePosition([]byte(parts[2]))
@@ -134,7 +139,7 @@ func readCursor(text string) (r httpapi.PendingRecord, err error) {
 
 // findLocked returns the index of a record, -1 when it is not pending.
 func (s *Schedules) findLocked(topic string, partition int32, p timer.Position) int {
-	return slices.IndexFunc(s.mu.records, func(r httpapi.PendingRecord) bool {
+	return slices.IndexFunc(s.mu.records, func(r replication.PendingRecord) bool {
 		return r.Topic == topic && r.Partition == partition && r.Position == p
 	})
 }
@@ -142,30 +147,30 @@ func (s *Schedules) findLocked(topic string, partition int32, p timer.Position) 
 // GetPending implements httpapi.Schedules.
 func (s *Schedules) GetPending(
 	topic string, partition int32, p timer.Position,
-) (httpapi.PendingRecord, error) {
+) (replication.PendingRecord, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.knownLocked(topic); err != nil {
-		return httpapi.PendingRecord{}, err
+		return replication.PendingRecord{}, err
 	}
 	if i := s.findLocked(topic, partition, p); i >= 0 {
 		return s.mu.records[i], nil
 	}
-	return httpapi.PendingRecord{}, fmt.Errorf("%w: %s-%d %s",
-		httpapi.ErrNotPending, topic, partition, p)
+	return replication.PendingRecord{}, fmt.Errorf("%w: %s-%d %s",
+		replication.ErrNotPending, topic, partition, p)
 }
 
 // CountPending implements httpapi.Schedules.
-func (s *Schedules) CountPending(topic string) ([]httpapi.PendingCount, error) {
+func (s *Schedules) CountPending(topic string) ([]replication.PendingCount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.knownLocked(topic); err != nil {
 		return nil, err
 	}
-	counts := map[string]*httpapi.PendingCount{}
+	counts := map[string]*replication.PendingCount{}
 	for name, paused := range s.mu.topics {
 		if topic == "" || name == topic {
-			counts[name] = &httpapi.PendingCount{Topic: name, Paused: paused}
+			counts[name] = &replication.PendingCount{Topic: name, Paused: paused}
 		}
 	}
 	for _, r := range s.sortedLocked() {
@@ -176,11 +181,11 @@ func (s *Schedules) CountPending(topic string) ([]httpapi.PendingCount, error) {
 			c.Pending++
 		}
 	}
-	all := make([]httpapi.PendingCount, 0, len(counts))
+	all := make([]replication.PendingCount, 0, len(counts))
 	for _, c := range counts {
 		all = append(all, *c)
 	}
-	slices.SortFunc(all, func(a, b httpapi.PendingCount) int {
+	slices.SortFunc(all, func(a, b replication.PendingCount) int {
 		return strings.Compare(a.Topic, b.Topic)
 	})
 	return all, nil
@@ -189,21 +194,21 @@ func (s *Schedules) CountPending(topic string) ([]httpapi.PendingCount, error) {
 // PendingHistogram implements httpapi.Schedules.
 func (s *Schedules) PendingHistogram(
 	topic string, now timer.UnixMs,
-) ([]httpapi.HistogramBucket, error) {
+) ([]replication.HistogramBucket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.knownLocked(topic); err != nil {
 		return nil, err
 	}
-	buckets := []httpapi.HistogramBucket{
-		{Within: time.Second}, {Within: time.Minute}, {Within: time.Hour}, {},
+	buckets := []replication.HistogramBucket{
+		{}, {Within: time.Second}, {Within: time.Minute}, {Within: time.Hour}, {Within: math.MaxInt64},
 	}
 	for _, r := range s.mu.records {
 		if topic != "" && r.Topic != topic {
 			continue
 		}
-		i := slices.IndexFunc(buckets, func(b httpapi.HistogramBucket) bool {
-			return b.Within == 0 || r.Due.Sub(now) <= b.Within
+		i := slices.IndexFunc(buckets, func(b replication.HistogramBucket) bool {
+			return r.Due.Sub(now) <= b.Within
 		})
 		buckets[i].Pending++
 	}
@@ -212,27 +217,27 @@ func (s *Schedules) PendingHistogram(
 
 // Steer implements httpapi.Schedules.
 func (s *Schedules) Steer(
-	ctx context.Context, topic string, partition int32, verb httpapi.SteerVerb, p timer.Position,
+	ctx context.Context, topic string, partition int32, verb replication.SteerVerb, p timer.Position,
 	due timer.UnixMs,
-) (httpapi.SteerResult, error) {
+) (replication.SteerResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := cmp.Or(ctx.Err(), s.knownLocked(topic)); err != nil {
-		return httpapi.SteerResult{}, err
+		return replication.SteerResult{}, err
 	}
 	if s.mu.orders++; s.mu.failure != nil && s.mu.orders > s.mu.failAt {
-		return httpapi.SteerResult{}, s.mu.failure
+		return replication.SteerResult{}, s.mu.failure
 	}
 	i := s.findLocked(topic, partition, p)
 	if i < 0 {
-		return httpapi.SteerResult{Reason: "no longer pending"}, nil
+		return replication.SteerResult{Reason: "no longer pending"}, nil
 	}
-	if verb == httpapi.SteerMove {
-		s.mu.records[i].Due = due
+	if verb == replication.SteerMove {
+		s.mu.records[i].Due = max(due, clock.ToMs(s.clock.Now()))
 	} else {
 		s.mu.records = slices.Delete(s.mu.records, i, i+1)
 	}
-	return httpapi.SteerResult{Done: true}, nil
+	return replication.SteerResult{Done: true}, nil
 }
 
 // PauseTopic implements httpapi.Schedules.
