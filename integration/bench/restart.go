@@ -17,7 +17,8 @@ const (
 	overdueAfter = 100 * time.Millisecond // due that long after it was produced; the server is down
 	probeLead    = 50 * time.Millisecond
 	onTime       = 10 * time.Millisecond // that late at most is on time
-	probeMax     = time.Minute           // until one is on time
+	pendingTail  = 10                    // one in so many is accepted just before the kill
+	probeMax     = 5 * time.Minute       // until one is on time
 )
 
 // The values of the records that are not only pending.
@@ -33,44 +34,52 @@ type again struct {
 // starts it on the same data.
 func (b *bench) restartRow(
 	ctx context.Context, t *table, old *target, c pendingCase, topic string,
-) (*target, error) {
-	plain, err := old.newTopic(ctx, topicSpec{partitions: 1, schedules: true})
+) (server *target, pending int, err error) {
+	ordinary, err := old.newTopic(ctx, topicSpec{partitions: 1, schedules: true})
 	if err != nil {
-		return nil, errors.Join(err, old.end())
+		return nil, 0, errors.Join(err, old.end())
 	}
+	tail := max(1, c.records/pendingTail)
+	err = b.fill(ctx, old, topic, filling{
+		records: tail, size: scheduleBytes, headers: c.headers(c.records),
+	})
+	if err != nil {
+		return nil, 0, errors.Join(err, old.end())
+	}
+	pending = c.records + tail
 	if err := produceDue(ctx, old, topic, overdueValue, overdueAfter); err != nil {
-		return nil, errors.Join(err, old.end())
+		return nil, 0, errors.Join(err, old.end())
 	}
 	old.Kill()
 	if err := wait(ctx, overdueAfter); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	launch, addr, err := harness.ServeLaunch(old.dir)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	begun := time.Now()
 	p, err := launch.Start()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	server := &target{Process: p, name: old.name, addr: addr, web: launch.HTTPAddr, dir: old.dir}
+	server = &target{Process: p, name: old.name, addr: addr, web: launch.HTTPAddr, dir: old.dir}
 	a := again{ready: time.Since(begun)}
-	if err := a.ask(ctx, server, topic, plain, begun); err != nil {
-		return nil, errors.Join(err, server.end())
+	if err := a.ask(ctx, server, topic, ordinary, begun); err != nil {
+		return nil, 0, errors.Join(err, server.end())
 	}
-	if err := b.awaitPending(ctx, server, c.records); err != nil {
-		return nil, errors.Join(err, server.end())
+	if err := b.awaitPending(ctx, server, pending); err != nil {
+		return nil, 0, errors.Join(err, server.end())
 	}
 	var r resting
 	if err := b.rest(ctx, server, &r); err != nil {
-		return nil, errors.Join(err, server.end())
+		return nil, 0, errors.Join(err, server.end())
 	}
 	t.add(c.String(), seconds(a.ready), seconds(a.served), seconds(a.overdue), seconds(a.onTime),
 		millis(a.lateness), megabytes(float64(r.resident)), megabytes(float64(r.peak)))
 	b.addFloor(a.served <= restartGoal, c.String()+" pending: serves 5 s after SIGKILL", "%s",
 		seconds(a.served))
-	return server, nil
+	return server, pending, nil
 }
 
 // produceDue produces one record that is due after some time.
@@ -88,17 +97,17 @@ func produceDue(ctx context.Context, t *target, topic, value string, after time.
 // ask makes the server serve: an ordinary record there and back, then the delivery of the overdue
 // record, then records that are due soon until one comes on time.
 func (a *again) ask(
-	ctx context.Context, t *target, topic, plain string, begun time.Time,
+	ctx context.Context, t *target, topic, ordinary string, begun time.Time,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, probeMax)
 	defer cancel()
-	cl, err := t.client(kgo.DefaultProduceTopic(topic), kgo.ConsumeTopics(topic, plain),
+	cl, err := t.client(kgo.DefaultProduceTopic(topic), kgo.ConsumeTopics(topic, ordinary),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	r := &kgo.Record{Topic: plain, Value: []byte("there and back")}
+	r := &kgo.Record{Topic: ordinary, Value: []byte("there and back")}
 	if err := cl.ProduceSync(ctx, r).FirstErr(); err != nil {
 		return err
 	}
@@ -110,7 +119,7 @@ func (a *again) ask(
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
 			r := it.Next()
-			if r.Topic == plain {
+			if r.Topic == ordinary {
 				a.served = at.Sub(begun)
 				continue
 			}
