@@ -54,7 +54,7 @@ func (b *bench) natsBinary() (string, error) {
 	}
 	root, err := harness.ModuleRoot()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("find integration/nats (-nats=false leaves NATS out): %w", err)
 	}
 	path := filepath.Join(b.dir, "nats")
 	cmd := exec.Command("go", "build", "-o", path, ".")

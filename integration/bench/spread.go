@@ -126,7 +126,9 @@ func (b *bench) produceSpread(
 	for i := range l.records / spreadRecords {
 		records := make([]kmsg.Record, spreadRecords)
 		for j := range records {
-			due := first + int64(j)*l.length.Milliseconds()/spreadRecords
+			// The batches take turns, so that records become due at a steady rate.
+			turn := int64(j*b.schedules.batches + i)
+			due := first + turn*l.length.Milliseconds()/int64(l.records)
 			records[j] = harness.Record(string(values[(i*spreadRecords+j)%len(values)]),
 				headerTs, strconv.FormatInt(due, 10))
 		}
