@@ -152,7 +152,7 @@ func (p *Partition) inflate(b batch.Batch) (release func()) {
 
 func (p *Partition) walk(b batch.Batch) (batch.ControlSummary, error) {
 	defer p.inflate(b)()
-	return batch.WalkControl(b, inflatedBatchBytesMax)
+	return controlNames(p.config.Load()).Walk(b, inflatedBatchBytesMax)
 }
 
 // keyless finds the records without a key, for the answer.
@@ -301,8 +301,12 @@ func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateSt
 	now := clock.ToMs(p.deps.o.Clock.Now())
 	stored, dueNow := b, false
 	var ids []uint64
+	waits := int64(0)
 	if how.kind == staging {
 		staged, info, err := p.stageLocked(b, how.cfg, now)
+		if err == nil {
+			waits, err = p.admitLocked(&info, how.cfg)
+		}
 		if err != nil {
 			p.mu.Unlock()
 			return nil, err
@@ -318,6 +322,9 @@ func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateSt
 	}
 	if len(ids) > 0 {
 		p.stage.Load().schedule.Fence(end, ids)
+	}
+	if waits > 0 {
+		p.mu.arriving.add(end, waits)
 	}
 	entry := windowEntry{
 		first: b.BaseSequence(), last: b.LastSequence(),
@@ -363,6 +370,8 @@ func (p *Partition) stageLocked(
 		MaxDelay:      max(delay(cfg.ScheduleMaxDelayMs), 1), // To package timer, 0 is no limit.
 		InflateLimit:  inflatedBatchBytesMax,
 		LogAppendTime: cfg.LogAppendTime,
+		Names:         controlNames(cfg),
+		WantNames:     cfg.ScheduleMaxPending < math.MaxInt64,
 	})
 }
 

@@ -27,6 +27,8 @@ var (
 	// ErrUndeletable means that the topic is compacted and nothing else: its records go only when
 	// newer ones replace them.
 	ErrUndeletable = errors.New("the topic's policy does not delete records")
+	// ErrTooManyPending means that as many records wait in the partition as the topic lets.
+	ErrTooManyPending = errors.New("too many records wait")
 	// ErrNotPending means that no record of that position waits for its time.
 	ErrNotPending = errors.New("not pending")
 	// ErrBadCursor means that a cursor is none that ListPending has returned.

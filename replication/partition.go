@@ -78,6 +78,7 @@ type Partition struct {
 		sizes            sizes         // of the partition log's appends above the high watermark
 		nowAcks          ackQueue      // staged batches whose due-now records are not delivered yet
 		progress         chan struct{} // closed when a mark moves, if anyone waits at the gate
+		arriving         arriving      // what was staged and is not followed by the schedule yet
 		lastDeliveryMs   clock.UnixMs
 		sinceCheckpoint  int64 // bytes appended to either log
 		checkpointAsked  bool

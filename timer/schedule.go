@@ -152,7 +152,13 @@ type Schedule struct {
 	fence    *fence
 
 	steerings *steerings
-	turn      struct { // held for a whole turn, I/O included; the fields below are the turn's own
+
+	waiting struct { // a pair that belongs together; set by turns
+		sync.Mutex
+		pending  int64
+		followed Offset
+	}
+	turn struct { // held for a whole turn, I/O included; the fields below are the turn's own
 		sync.Mutex
 		failed  error // first error; every later turn returns it
 		applied Applied
@@ -274,6 +280,13 @@ func (s *Schedule) NextDue() (UnixMs, bool) {
 
 // Pending returns how many records wait: staged, below the high watermark, not delivered.
 func (s *Schedule) Pending() int64 { return s.stats.pending.Load() }
+
+// Waiting returns how many of the records below a staging offset wait, and that offset.
+func (s *Schedule) Waiting() (pending int64, followed Offset) {
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
+	return s.waiting.pending, s.waiting.followed
+}
 
 // LastDeliveryMs returns the greatest timestamp of a delivery so far, with Options.LastDeliveryMs.
 func (s *Schedule) LastDeliveryMs() UnixMs { return UnixMs(s.lastMs.Load()) }

@@ -20,15 +20,21 @@ type StagePlan struct {
 	LogAppendTime bool
 	// Names are the topic's control headers.
 	Names batch.ControlNames
+	// WantNames asks for StageInfo.Names.
+	WantNames bool
 }
 
 // StageInfo is what was decided about a whole batch.
 type StageInfo struct {
-	Count  int    // records
-	DueNow int    // records that were due at Now
-	MaxDue UnixMs // latest due time
+	Count  int // records
+	DueNow int // records that were due at Now
+	// Cancels are the records that are never shown.
+	Cancels int
+	MaxDue  UnixMs // latest due time
 	// IDs are the hashes of the ids that the records take or cancel: for Schedule.Fence.
 	IDs []uint64
+	// Names are the ids that the records take, each once, if they are wanted.
+	Names map[string]struct{}
 }
 
 // Stage appends to dst the staged batch that src becomes: the same records, not compressed, each
@@ -76,6 +82,7 @@ func StageFrom(
 		if d.id != nil {
 			info.IDs = append(info.IDs, HashID(d.id))
 		}
+		info.name(&d, &p)
 		if d.Flags&FlagDueNow != 0 {
 			info.DueNow++
 		}
@@ -89,6 +96,19 @@ func StageFrom(
 			len(dst)-start)
 	}
 	return stagedFrame(src, info.Count).seal(dst[start:]), info, nil
+}
+
+// name notes whether a record is shown, and under which id it waits.
+func (i *StageInfo) name(d *Decision, p *StagePlan) {
+	switch {
+	case d.Action == ActionCancel:
+		i.Cancels++
+	case d.id != nil && p.WantNames:
+		if i.Names == nil {
+			i.Names = map[string]struct{}{}
+		}
+		i.Names[string(d.id)] = struct{}{}
+	}
 }
 
 // stagedFrame is the header of the staged batch of src.

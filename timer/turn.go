@@ -297,7 +297,11 @@ func (s *Schedule) publish(now UnixMs, worked bool) {
 	t.near.shed()
 	s.publishNowDone()
 	s.stats.paused.Store(t.applied.Paused)
-	s.stats.pending.Store(t.applied.Pending - int64(t.near.inFlight))
+	pending := t.applied.Pending - int64(t.near.inFlight)
+	s.stats.pending.Store(pending)
+	s.waiting.Lock()
+	s.waiting.pending, s.waiting.followed = pending, t.applied.Staging
+	s.waiting.Unlock()
 	waiting := t.near.waiting()
 	s.stats.nextDue.Store(int64(waiting))
 	s.stats.nearLength.Store(int64(t.near.length()))

@@ -107,6 +107,7 @@ var mappings = []mapping{
 	{replication.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 	{replication.ErrInvalidTimestamp, kerr.InvalidTimestamp},
 	{replication.ErrUndeletable, kerr.PolicyViolation},
+	{replication.ErrTooManyPending, kerr.PolicyViolation},
 	// An operator's orders come another way; a client that sees one sees our mistake.
 	{replication.ErrNotPending, kerr.UnknownServerError},
 	{replication.ErrBadCursor, kerr.UnknownServerError},

@@ -36,8 +36,10 @@ type TopicConfig struct {
 	MaxCompactionLagMs     int64   // a record does not stay uncompacted for longer than this
 	MinCleanableDirtyRatio float64 // share of uncompacted bytes from which on compaction is worth it
 
-	ScheduleEnable     bool  // whether control headers are looked at
-	ScheduleMaxDelayMs int64 // how far ahead a due time may lie
+	ScheduleEnable     bool   // whether control headers are looked at
+	ScheduleMaxDelayMs int64  // how far ahead a due time may lie
+	ScheduleMaxPending int64  // how many records may wait in each partition
+	ScheduleHeaderTs   string // another name of chronos-schedule-ts; empty: none
 }
 
 // ConfigError is a refused config, in Kafka's words, because these are what users search for.

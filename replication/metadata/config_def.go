@@ -229,6 +229,20 @@ func in(words ...string) func(value) string {
 	}
 }
 
+// headerName is the validator of a record header's name; ours are taken.
+func headerName(v value) string {
+	switch {
+	case len(v.text) > headerNameBytesMax:
+		return fmt.Sprintf("Value must have at most %d bytes", headerNameBytesMax)
+	case strings.HasPrefix(v.text, "chronos-"):
+		return "Value must not begin with chronos-, which has a meaning of its own"
+	}
+	return ""
+}
+
+// headerNameBytesMax bounds a header's name in a config.
+const headerNameBytesMax = 255
+
 // gzipLevel is the validator of org.apache.kafka.common.record.CompressionType.GZIP.
 func gzipLevel(v value) string {
 	if v.num == -1 || v.num >= 1 && v.num <= 9 {

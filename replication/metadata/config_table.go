@@ -5,7 +5,9 @@ import "slices"
 // Names of the topic configs.
 const (
 	ConfigScheduleEnable       = "chronos.schedule.enable"
+	ConfigScheduleHeaderTs     = "chronos.schedule.header.ts"
 	ConfigScheduleMaxDelay     = "chronos.schedule.max.delay.ms"
+	ConfigScheduleMaxPending   = "chronos.schedule.max.pending"
 	ConfigCleanupPolicy        = "cleanup.policy"
 	ConfigGzipLevel            = "compression.gzip.level"
 	ConfigLz4Level             = "compression.lz4.level"
@@ -68,10 +70,24 @@ var chronosConfigs = []ConfigDef{
 		store: func(c *TopicConfig, v value) { c.ScheduleEnable = v.yes },
 	},
 	{
+		Name: ConfigScheduleHeaderTs, Type: ConfigString,
+		Doc: "The name of another header that means the same as chronos-schedule-ts, for applications " +
+			"that send one already. It is removed at the delivery as well. Empty is none.",
+		check: headerName,
+		store: func(c *TopicConfig, v value) { c.ScheduleHeaderTs = v.text },
+	},
+	{
 		Name: ConfigScheduleMaxDelay, Type: ConfigLong, Default: "315360000000",
 		Doc:   "How far ahead a due time may lie, in milliseconds. The default is ten years.",
 		check: between(0, scheduleMaxDelayMax),
 		store: func(c *TopicConfig, v value) { c.ScheduleMaxDelayMs = v.num },
+	},
+	{
+		Name: ConfigScheduleMaxPending, Type: ConfigLong, Default: maxLong,
+		Doc: "How many records may wait for their time in each partition of the topic. A batch that " +
+			"would make it more is refused with POLICY_VIOLATION; one that replaces what waits is not.",
+		check: atLeast(0),
+		store: func(c *TopicConfig, v value) { c.ScheduleMaxPending = v.num },
 	},
 }
 

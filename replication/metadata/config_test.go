@@ -51,6 +51,7 @@ func TestConfigDefaultsAreKafkas(t *testing.T) {
 		TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: 3600000, MinInsyncReplicas: 1,
 		DeleteRetentionMs: 86400000, MaxCompactionLagMs: math.MaxInt64, MinCleanableDirtyRatio: 0.5,
 		ScheduleEnable: true, ScheduleMaxDelayMs: 3650 * 24 * 3600 * 1000,
+		ScheduleMaxPending: math.MaxInt64,
 	}
 	if c != want {
 		t.Fatalf("defaults are\n%+v, want\n%+v", c, want)
@@ -88,6 +89,12 @@ func TestConfigValues(t *testing.T) {
 	tests := []struct{ name, value, want string }{
 		{"no.such", "1", "Unknown topic config name: no.such"},
 		{"", "1", "Unknown topic config name: "},
+		{"chronos.schedule.header.ts", "deliver-at", ok},
+		{"chronos.schedule.header.ts", "", ok},
+		{"chronos.schedule.header.ts", "chronos-x", "Value must not begin with chronos-, which has a meaning of its own"},
+		{"chronos.schedule.header.ts", strings.Repeat("x", 256), "Value must have at most 255 bytes"},
+		{"chronos.schedule.max.pending", "0", ok},
+		{"chronos.schedule.max.pending", "-1", "Value must be at least 0"},
 		{"cleanup.policy", "compact", ok},
 		{"cleanup.policy", " compact , delete ", ok},
 		{"cleanup.policy", "", ok}, // Kafka 4.2: neither
@@ -270,6 +277,7 @@ func otherValue(def *ConfigDef) string {
 	default:
 		return map[string]string{
 			ConfigCleanupPolicy: "compact", ConfigCompressionType: "zstd", ConfigTimestampType: "LogAppendTime",
+			ConfigScheduleHeaderTs: "deliver-at",
 		}[def.Name]
 	}
 }
