@@ -1,7 +1,9 @@
 package replication
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/chronosdb/chronosdb/log/batch"
 	"github.com/chronosdb/chronosdb/replication/metadata"
@@ -88,6 +90,17 @@ func (p *Partition) admitLocked(
 	return 0, fmt.Errorf("%w: %d records wait in partition %s, and the batch brings %d more;"+
 		" %s is %d: send it later, or raise the limit", ErrTooManyPending, waiting, p.Name(), more,
 		metadata.ConfigScheduleMaxPending, most)
+}
+
+// refusals counts the batches of scheduled records that were not taken.
+type refusals struct{ invalid, limit atomic.Int64 }
+
+func (r *refusals) count(err error) {
+	if errors.Is(err, ErrTooManyPending) {
+		r.limit.Add(1)
+	} else {
+		r.invalid.Add(1)
+	}
 }
 
 // controlNames are the topic's own control headers.

@@ -308,6 +308,7 @@ func (p *Partition) appendJudgedLocked(b batch.Batch, how produced, gate *gateSt
 			waits, err = p.admitLocked(&info, how.cfg)
 		}
 		if err != nil {
+			p.deps.refused.count(err)
 			p.mu.Unlock()
 			return nil, err
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/chronosdb/chronosdb/log/mutant"
 	"github.com/chronosdb/chronosdb/replication/metadata"
 	"github.com/chronosdb/chronosdb/timer"
+	"github.com/chronosdb/chronosdb/timer/clock"
 )
 
 // Folders of a data directory.
@@ -52,6 +53,7 @@ type Manager struct {
 	deps      *partitionDeps
 	failOnce  sync.Once
 	image     atomic.Pointer[metadata.Image] // what is open and may be shown; stored under admin
+	guard     *clock.Guard
 	keeper    *housekeeper
 	cleaner   *cleaner
 
@@ -87,7 +89,7 @@ func Open(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{o: o, dir: dir}
+	m := &Manager{o: o, dir: dir, guard: clock.NewGuard(o.Clock, o.MaxClockJump)}
 	m.mu.slots = map[metadata.TopicID][]slot{}
 	if err := m.open(); err != nil {
 		return nil, errors.Join(err, m.closeParts())
@@ -124,7 +126,7 @@ func (m *Manager) open() error {
 		o: &m.o, committer: m.committer, index: m.index, journal: m.journal, buffers: m.buffers,
 		failed: m.fail, offline: m.takeOffline,
 		tidy: m.keeper.wantCheckpoint, touched: m.keeper.noteTouched, tail: m.keeper.noteTail,
-		inflating: make(chan struct{}, inflatingMax),
+		trusts: m.trustsClock, inflating: make(chan struct{}, inflatingMax),
 	}
 	if err := m.makeTopicsDir(); err != nil {
 		return err

@@ -20,6 +20,8 @@ const (
 	OtherTopics = "(other)"
 	// OfflineMetricsMax bounds the partitions that are named as offline.
 	OfflineMetricsMax = 100
+	// metricsScanMax bounds the entries of the index that a snapshot looks at.
+	metricsScanMax = 50_000
 )
 
 // Metrics is a snapshot of what a node's partitions hold and have done.
@@ -33,13 +35,19 @@ type Metrics struct {
 	StagingSegments   int
 	Topics            []TopicMetrics // at most TopicMetricsMax, and one of the others
 	Counts
-	Pending    int64
-	HasNextDue bool
-	NextDue    clock.UnixMs
-	Schedules  timer.Stats // summed over all partitions
-	Commits    log.CommitterStats
-	Buffers    log.BuffersStats // zero in periodic mode
-	Journal    journal.Stats    // zero in periodic mode
+	Pending   int64
+	ClockJump time.Duration // by which the clock is not trusted; 0: it is
+	// PendingDue says how soon what is pending is due; only the soonest are told apart.
+	PendingDue       []HistogramBucket
+	PausedPartitions int   // whose deliveries an operator has paused
+	RefusedInvalid   int64 // batches of scheduled records with control headers that make no sense
+	RefusedLimit     int64 // batches beyond chronos.schedule.max.pending
+	HasNextDue       bool
+	NextDue          clock.UnixMs
+	Schedules        timer.Stats // summed over all partitions
+	Commits          log.CommitterStats
+	Buffers          log.BuffersStats // zero in periodic mode
+	Journal          journal.Stats    // zero in periodic mode
 }
 
 // Counts is what logs have counted since the start, those included that are gone.
@@ -75,7 +83,7 @@ type topicParts struct {
 
 // Metrics sums up the node. It takes short locks only.
 func (m *Manager) Metrics() Metrics {
-	s := Metrics{Commits: m.committer.Stats()}
+	s := Metrics{Commits: m.committer.Stats(), ClockJump: m.guard.Jump()}
 	if m.buffers != nil {
 		s.Buffers = m.buffers.Stats()
 	}
@@ -98,6 +106,10 @@ func (m *Manager) Metrics() Metrics {
 		s.Topics = append(s.Topics, others)
 	}
 	s.Pending = s.Schedules.Pending
+	s.RefusedInvalid = m.deps.refused.invalid.Load()
+	s.RefusedLimit = m.deps.refused.limit.Load()
+	// Without an index there is nothing to count; what is wrong with it is said elsewhere.
+	s.PendingDue, _ = m.histogram("", clock.ToMs(m.o.Clock.Now()), metricsScanMax)
 	s.NextDue, s.HasNextDue = s.Schedules.NextDue, s.Schedules.HasNext
 	return s
 }
@@ -151,7 +163,11 @@ func (p *Partition) addMetrics(s *Metrics, t *TopicMetrics) {
 	s.StagingBytes += stage.log.Size()
 	s.StagingSegments += stage.log.Segments()
 	s.addLog(stage.log)
-	addStats(&s.Schedules, stage.schedule.Stats())
+	stats := stage.schedule.Stats()
+	addStats(&s.Schedules, stats)
+	if stats.Paused {
+		s.PausedPartitions++
+	}
 }
 
 // addLog adds what either kind of log counts.
@@ -208,6 +224,7 @@ func addCounters(sum *timer.Stats, one timer.Stats) {
 	sum.IdleCancel += one.IdleCancel
 	sum.Replaced += one.Replaced
 	sum.Expired += one.Expired
+	sum.Moved += one.Moved
 	for i, n := range one.LatenessCount {
 		sum.LatenessCount[i] += n
 	}

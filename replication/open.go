@@ -196,7 +196,7 @@ func (p *Partition) openStage(l *log.Log) (*stage, error) {
 		Partition: timer.PartitionNumber(p.number),
 		Staging:   l, Visible: p.log,
 		Index: p.deps.index, Clock: o.Clock,
-		Sink:   sink{p},
+		Sink: sink{p}, Trusts: p.deps.trusts,
 		TickMs: o.TickMs, WheelSlots: o.WheelSize,
 		MaxBatchBytes:  func() int { return int(p.config.Load().MaxMessageBytes) },
 		Codec:          func() (batch.Codec, batch.Level, bool) { return p.config.Load().Codec() },

@@ -36,6 +36,10 @@ type Options struct {
 	TickMs int
 	// WheelSize is how many ticks ahead pending records are held in memory; default 65,536.
 	WheelSize int
+	// MaxClockJump is by how much the time of day may jump ahead of the time that has passed. A longer
+	// jump pauses the node's deliveries until the clock agrees again, or AcceptClock is called; 0, the
+	// default, trusts the clock always.
+	MaxClockJump time.Duration
 	// NumPartitions is what a topic gets that does not say how many; default 1.
 	NumPartitions int32
 	// RetentionInterval is the pause between looks for segments to delete; default 5 minutes, as
@@ -142,6 +146,8 @@ func (o *Options) Validate() error {
 	case o.CompactionBytesPerSecond < 0:
 		return fmt.Errorf("replication: CompactionBytesPerSecond is %d; use 0 for no bound",
 			o.CompactionBytesPerSecond)
+	case o.MaxClockJump < 0:
+		return fmt.Errorf("replication: MaxClockJump is %s; use 0 to trust the clock", o.MaxClockJump)
 	case o.NumPartitions < 1:
 		return fmt.Errorf("replication: NumPartitions is %d; use at least 1", o.NumPartitions)
 	}

@@ -35,12 +35,14 @@ type partitionDeps struct {
 	journal   *journal.Journal // of the committer; nil in periodic mode
 	buffers   *log.Buffers     // of the committer; nil in periodic mode
 	index     timer.Index
+	trusts    func() bool      // says whether the clock can be trusted
 	failed    func(error)      // a write or fsync error: the data directory is lost to this process
 	offline   func(*Partition) // asks the manager to take one partition out of service
 	tidy      func(*Partition) // asks the manager's housekeeper for a checkpoint now
 	touched   func(*Partition) // asks it for one in a while
 	tail      func(int64)      // tells it how much more, or less, a start after a crash reads
-	inflating chan struct{}    // capacity inflatingMax: held while a batch is inflated
+	refused   refusals
+	inflating chan struct{} // capacity inflatingMax: held while a batch is inflated
 }
 
 // Partition is one partition led by this node.

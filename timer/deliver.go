@@ -42,7 +42,7 @@ func (s *Schedule) deliver() (worked bool, err error) {
 		return false, err
 	}
 	// The clock may have stepped back since it was read; building and compressing take time.
-	if s.wall() < due[len(due)-1].Due {
+	if s.wall() < due[len(due)-1].Due || !s.o.Trusts() {
 		s.stats.heldBack.Add(1)
 		return false, nil
 	}

@@ -123,7 +123,11 @@ func (s *Schedule) Dump(fn func(e Entry) bool) error {
 
 // Low returns a bound below which no pending record is, as of the last turn: a scan from there on
 // does not walk over what deletions have left behind.
-func (s *Schedule) Low() Key { return s.Applied().Low }
+func (s *Schedule) Low() Key {
+	s.waiting.Lock()
+	defer s.waiting.Unlock()
+	return s.waiting.low
+}
 
 // Applied returns how far the index follows the logs, as of the last turn.
 func (s *Schedule) Applied() Applied {

@@ -60,6 +60,9 @@ type Options struct {
 	Index     Index
 	Clock     clock.Clock
 	Sink      Sink
+	// Trusts says whether the clock can be trusted now; nothing is delivered while it cannot. nil:
+	// always.
+	Trusts func() bool
 
 	TickMs        int        // wakes are rounded up to multiples of it; default 1
 	WheelSlots    int        // ticks that the wheel spans; default 65,536
@@ -107,6 +110,9 @@ func (o *Options) EnsureDefaults() {
 	if o.Clock == nil {
 		o.Clock = clock.Real()
 	}
+	if o.Trusts == nil {
+		o.Trusts = func() bool { return true }
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -153,8 +159,9 @@ type Schedule struct {
 
 	steerings *steerings
 
-	waiting struct { // a pair that belongs together; set by turns
+	waiting struct { // what belongs together; set by turns
 		sync.Mutex
+		low      Key
 		pending  int64
 		followed Offset
 	}
@@ -178,6 +185,7 @@ type Schedule struct {
 		drops   []Entry         // doomed entries that a load has met
 		command []Command       // scratch
 
+		doubted   bool   // the clock is not trusted
 		held      bool   // nothing is delivered
 		rewinding bool   // the clock stepped back: reset near once no flight is left
 		stalled   bool   // staged batches could not be read for want of a file handle
@@ -242,6 +250,9 @@ func (s *Schedule) Advance(stagingHW, visibleHW Offset) {
 		s.nudge()
 	}
 }
+
+// Wake makes the runner look again: whether the clock can be trusted may have changed.
+func (s *Schedule) Wake() { s.nudge() }
 
 // nudge wakes the runner, or lets its next sleep end at once.
 func (s *Schedule) nudge() {

@@ -77,10 +77,14 @@ func (s *Schedule) turnLocked() (worked bool, err error) {
 // it, and the schedule could follow no more, not even to the command that lets them go on.
 func (s *Schedule) holdBack() {
 	t := &s.turn
-	held := t.applied.Paused
+	t.doubted = !s.o.Trusts()
+	held := t.applied.Paused || t.doubted
 	t.rewinding = t.rewinding || held && !t.held
 	t.held = held
 }
+
+// doubtedMs is how soon a clock that is not trusted is looked at again.
+const doubtedMs UnixMs = 1000
 
 // errEnough ends a scan that has taken its share.
 var errEnough = errors.New("enough for one turn")
@@ -301,6 +305,7 @@ func (s *Schedule) publish(now UnixMs, worked bool) {
 	s.stats.pending.Store(pending)
 	s.waiting.Lock()
 	s.waiting.pending, s.waiting.followed = pending, t.applied.Staging
+	s.waiting.low = t.applied.Low
 	s.waiting.Unlock()
 	waiting := t.near.waiting()
 	s.stats.nextDue.Store(int64(waiting))
@@ -342,6 +347,9 @@ func (s *Schedule) nextWake(now UnixMs) UnixMs {
 		wake = min(max(s.turn.retryAt, now), now+retryMaxMs)
 	}
 	if s.turn.held {
+		if s.turn.doubted && s.turn.applied.Pending > 0 {
+			wake = min(wake, now+doubtedMs) // nobody tells when the clock agrees again
+		}
 		return wake
 	}
 	if n.readyLen() > 0 && n.inFlight < n.max {

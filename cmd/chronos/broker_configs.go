@@ -82,6 +82,12 @@ func brokerConfigs(c Config) []api.BrokerConfig {
 			Doc: "Slots of the timing wheel (--wheel-size).",
 		},
 		{
+			Name: "chronos.max.clock.jump.ms", Type: metadata.ConfigLong,
+			Value: strconv.FormatInt(c.MaxClockJump.Milliseconds(), 10),
+			Set:   c.MaxClockJump != d.MaxClockJump,
+			Doc:   "The jump ahead of the clock that pauses deliveries (--max-clock-jump).",
+		},
+		{
 			Name: "chronos.journal.bytes", Type: metadata.ConfigLong,
 			Value: strconv.FormatInt(c.JournalBytes, 10), Set: c.JournalBytes != d.JournalBytes,
 			Doc: "Disk space for the commit journal (--journal-size).",

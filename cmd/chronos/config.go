@@ -29,6 +29,7 @@ type Config struct {
 	FsyncInterval    time.Duration // between fsyncs in the mode periodic
 	TickMs           int64         // resolution of the timing wheel
 	WheelSize        int64         // slots of the timing wheel
+	MaxClockJump     time.Duration // of the time of day ahead of the time that passes; 0: any
 	RetentionCheck   time.Duration // pause between looks for expired segments
 	CompactionCheck  time.Duration // pause between looks for what is to be compacted
 	CompactionMemory int64         // for the keys of a compaction
@@ -52,6 +53,7 @@ const (
 	tickMsMax        = 1000
 	wheelSlotsMin    = 512
 	wheelSlotsMax    = 1 << 20
+	clockJumpMax     = 365 * 24 * time.Hour
 	retentionMin     = 10 * time.Millisecond
 	retentionMax     = 24 * time.Hour
 	compactionMin    = 10 * time.Millisecond
@@ -80,6 +82,7 @@ func defaultConfig() Config {
 		FsyncInterval:    100 * time.Millisecond,
 		TickMs:           1,
 		WheelSize:        65536,
+		MaxClockJump:     time.Minute,
 		RetentionCheck:   5 * time.Minute,
 		CompactionCheck:  15 * time.Second,
 		CompactionMemory: compaction.MapBytesDefault,
@@ -132,6 +135,9 @@ func registerFlags(f *pflag.FlagSet, c *Config) {
 	f.Var(integer(&c.TickMs, 1, tickMsMax), "tick-ms", "resolution of deliveries in milliseconds")
 	f.Var(integer(&c.WheelSize, wheelSlotsMin, wheelSlotsMax), "wheel-size",
 		"slots of the timing wheel; records due later than tick-ms * wheel-size wait on disk")
+	f.Var(duration(&c.MaxClockJump, 0, clockJumpMax), "max-clock-jump",
+		"a longer jump ahead of the time of day pauses deliveries until it agrees with the time\n"+
+			"that has passed, a machine's suspension counted; 0 trusts it always")
 	f.Var(duration(&c.DedupTTL, time.Second, dedupTTLMax), "dedup-ttl",
 		"how long message ids are to be remembered; without effect in this version")
 	f.Var(oneOf(&c.LogLevel, "debug", "info", "warn", "error"), "log-level",

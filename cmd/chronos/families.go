@@ -285,6 +285,51 @@ var families = []family{
 		},
 	},
 	{
+		"chronos_pending_due_records", "Scheduled records by how soon they are due, each in one bucket;" +
+			" behind the soonest 50,000 all are in rest.", prometheus.GaugeValue, "within",
+		pendingDue,
+	},
+	{
+		"chronos_scheduled_ended_total", "Scheduled records that went without a delivery.",
+		prometheus.CounterValue, "by",
+		func(s snapshot) map[string]float64 {
+			c := s.replicas.Schedules
+			return map[string]float64{
+				"cancelled": float64(c.Cancelled), "replaced": float64(c.Replaced),
+				"expired": float64(c.Expired),
+			}
+		},
+	},
+	{
+		"chronos_scheduled_moved_total", "Scheduled records that an operator gave another time.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Schedules.Moved) }),
+	},
+	{
+		"chronos_idle_cancels_total", "Cancels and moves of records that did not wait any more.",
+		prometheus.CounterValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.Schedules.IdleCancel) }),
+	},
+	{
+		"chronos_scheduled_refused_total", "Batches of scheduled records that were refused.",
+		prometheus.CounterValue, "reason",
+		func(s snapshot) map[string]float64 {
+			return map[string]float64{
+				"invalid": float64(s.replicas.RefusedInvalid), "limit": float64(s.replicas.RefusedLimit),
+			}
+		},
+	},
+	{
+		"chronos_paused_partitions", "Partitions whose deliveries an operator has paused.",
+		prometheus.GaugeValue, "",
+		one(func(s snapshot) float64 { return float64(s.replicas.PausedPartitions) }),
+	},
+	{
+		"chronos_clock_jump_seconds", "By how much the clock has jumped ahead; while it is not 0 all" +
+			" deliveries wait.", prometheus.GaugeValue, "",
+		one(func(s snapshot) float64 { return s.replicas.ClockJump.Seconds() }),
+	},
+	{
 		"chronos_delivered_records_total", "Scheduled records delivered.", prometheus.CounterValue, "",
 		one(func(s snapshot) float64 { return float64(s.replicas.Schedules.Delivered) }),
 	},
@@ -324,6 +369,19 @@ var families = []family{
 		prometheus.CounterValue, "",
 		one(func(s snapshot) float64 { return float64(s.groups.CommitFailures) }),
 	},
+}
+
+// pendingDue is the read function of the histogram of what is pending.
+func pendingDue(s snapshot) map[string]float64 {
+	out := make(map[string]float64, len(s.replicas.PendingDue))
+	for i, b := range s.replicas.PendingDue {
+		label := "rest"
+		if i < len(s.replicas.PendingDue)-1 {
+			label = shortDuration(b.Within)
+		}
+		out[label] = float64(b.Pending)
+	}
+	return out
 }
 
 // byTopic is the read function of a family with a sample for each topic.

@@ -70,7 +70,8 @@ func everything() snapshot {
 			RequestLatency: map[string]log.LatencySnapshot{"Produce": l.Snapshot()},
 		},
 		replicas: replication.Metrics{
-			Schedules: stats, HasNextDue: true, Offline: []string{"t-0"}, OfflinePartitions: 1,
+			PendingDue: []replication.HistogramBucket{{Pending: 1}, {Pending: 2}},
+			Schedules:  stats, HasNextDue: true, Offline: []string{"t-0"}, OfflinePartitions: 1,
 			Topics: []replication.TopicMetrics{{Topic: "t"}, {Topic: replication.OtherTopics}},
 		},
 	}

@@ -182,6 +182,7 @@ func (s *server) openStorage() error {
 		JournalBytes:             s.config.JournalBytes,
 		TickMs:                   int(s.config.TickMs),
 		WheelSize:                int(s.config.WheelSize),
+		MaxClockJump:             s.config.MaxClockJump,
 		NumPartitions:            int32(s.config.NumPartitions),
 		RetentionInterval:        s.config.RetentionCheck,
 		CompactionInterval:       s.config.CompactionCheck,

@@ -6,6 +6,9 @@ import "time"
 type Clock interface {
 	// Now returns the time of day. It may step backwards when the machine's clock is set.
 	Now() time.Time
+	// Elapsed returns how much time has passed since some moment, with the time that the machine
+	// was suspended where the system can tell. Setting the time of day does not change it.
+	Elapsed() time.Duration
 	// NewTimer returns a timer that sends the time on its channel once d has elapsed.
 	NewTimer(d time.Duration) Timer
 	// AfterFunc calls f once d has elapsed: on a goroutine of its own with Real, inside Advance

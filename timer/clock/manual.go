@@ -38,6 +38,13 @@ func (m *Manual) Now() time.Time {
 	return m.mu.now
 }
 
+// Elapsed returns by how much Advance has moved the clock.
+func (m *Manual) Elapsed() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.elapsed
+}
+
 // Set moves the time of day to t, forwards or backwards, and fires nothing: no time has elapsed.
 func (m *Manual) Set(t time.Time) {
 	m.mu.Lock()

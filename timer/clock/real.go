@@ -7,6 +7,9 @@ func Real() Clock { return realClock{} }
 
 type realClock struct{}
 
+// processStart is where Elapsed counts from, if it cannot count from the machine's start.
+var processStart = time.Now()
+
 func (realClock) Now() time.Time { return time.Now() }
 
 func (realClock) NewTimer(d time.Duration) Timer { return realTimer{time.NewTimer(d)} }
