@@ -39,13 +39,17 @@ type tale struct {
 	byName map[string]*asked
 	aged   map[Position]string
 	orders orders
+	// doubted: the clock is not trusted.
+	doubted bool
 	count  struct{ crashes, rebuilds, expired, repeated, aged int }
 }
 
 func newTale(t *testing.T, seed uint64) *tale {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	tl := &tale{rng: rng, byName: map[string]*asked{}, aged: map[Position]string{}}
-	tl.world = newWorld(t, Options{NearMax: []int{0, 20, 200}[rng.IntN(3)]})
+	tl.world = newWorld(t, Options{
+		NearMax: []int{0, 20, 200}[rng.IntN(3)], Trusts: func() bool { return !tl.doubted },
+	})
 	tl.world.onDeliver = tl.judgeDelivery
 	return tl
 }
@@ -59,6 +63,8 @@ func (tl *tale) judgeDelivery(d Delivered, value string) {
 	switch {
 	case a == nil:
 		tl.t.Fatalf("record %q was never staged", value)
+	case tl.doubted:
+		tl.t.Fatalf("record %q is delivered while the clock is not trusted", value)
 	case tl.orders.paused:
 		tl.t.Fatalf("record %q is delivered during a pause", value)
 	case a.killed || a.ended:
@@ -181,7 +187,9 @@ func (tl *tale) retell() {
 
 func (tl *tale) step() {
 	defer tl.hear()
-	switch p := tl.rng.IntN(116); {
+	switch p := tl.rng.IntN(120); {
+	case p >= 116:
+		tl.doubted = !tl.doubted && tl.rng.IntN(2) == 0
 	case p >= 104:
 		tl.orderRecord()
 	case p >= 100:
@@ -374,7 +382,7 @@ func (tl *tale) isPending(o Offset) (found bool) {
 }
 
 func (tl *tale) rest() {
-	tl.deliverErr, tl.commandErr = nil, nil
+	tl.deliverErr, tl.commandErr, tl.doubted = nil, nil, false
 	if tl.orders.wantsPause {
 		tl.order(Command{Verb: VerbResume})
 	}
