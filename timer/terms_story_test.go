@@ -39,9 +39,9 @@ type tale struct {
 	byName map[string]*asked
 	aged   map[Position]string
 	orders orders
-	// doubted: the clock is not trusted.
-	doubted bool
 	count  struct{ crashes, rebuilds, expired, repeated, aged int }
+
+	doubted bool // the clock is not trusted
 }
 
 func newTale(t *testing.T, seed uint64) *tale {
