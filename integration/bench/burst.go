@@ -35,14 +35,14 @@ func (r burstRun) rate() float64 { return float64(r.records) / r.took.Seconds() 
 // burstSection measures how fast records drain that are all due in one millisecond, and how
 // ordinary traffic on another topic fares meanwhile.
 func burstSection(ctx context.Context, b *bench) error {
-	turns := []turn[burstRun]{{name: chronosName, few: true, run: func() (burstRun, error) {
+	turns := []turn[burstRun]{{name: chronosName, every: second, run: func() (burstRun, error) {
 		return ahead(burstOf(b.schedules.burst, burstAcceptMin), func(l dueLoad) (burstRun, error) {
 			return b.chronosBurst(ctx, l)
 		})
 	}}}
 	m := natsModes[0]
 	if b.schedules.natsBurst > 0 {
-		turns = append(turns, turn[burstRun]{name: m.name, few: true, run: func() (burstRun, error) {
+		turns = append(turns, turn[burstRun]{name: m.name, every: fourth, run: func() (burstRun, error) {
 			l := burstOf(b.schedules.natsBurst, natsAcceptMin)
 			return ahead(l, func(l dueLoad) (burstRun, error) { return b.natsBurst(ctx, m, l) })
 		}})

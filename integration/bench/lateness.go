@@ -136,12 +136,15 @@ func latenessSection(ctx context.Context, b *bench) error {
 func (b *bench) latenessTurns(
 	ctx context.Context, rate int, timer *target, nats map[string]*target,
 ) []turn[lates] {
-	few := rate != latenessRate
+	every := 0
+	if rate != latenessRate {
+		every = fourth
+	}
 	turns := []turn[lates]{
-		{name: "floor", few: few, run: func() (lates, error) {
+		{name: "floor", every: every, run: func() (lates, error) {
 			return timerRun(timer, b.dueAt(rate, acceptMin))
 		}},
-		{name: chronosName, few: few, run: func() (lates, error) {
+		{name: chronosName, every: every, run: func() (lates, error) {
 			return ahead(b.dueAt(rate, acceptMin), func(l dueLoad) (lates, error) {
 				return b.freshLateness(ctx, l)
 			})
@@ -156,7 +159,7 @@ func (b *bench) latenessTurns(
 		if m.rate < natsAcceptMin {
 			accepted = natsAlwaysMin
 		}
-		turns = append(turns, turn[lates]{name: m.name, few: true, run: func() (lates, error) {
+		turns = append(turns, turn[lates]{name: m.name, every: fourth, run: func() (lates, error) {
 			return ahead(b.dueAt(rate, accepted), func(l dueLoad) (lates, error) {
 				return b.natsLateness(ctx, t, m, l)
 			})
@@ -171,7 +174,7 @@ func (b *bench) printLateness(turns []turn[lates], rates []int, all [][]lates) {
 		"server CPU/rec", "fdatasyncs", "run")
 	t.note("Floor: a process that wakes at each millisecond, writes that millisecond's bytes over " +
 		"others, syncs them and sends them to this process. Medians of the runs, which take turns; " +
-		"all but floor and chronos at 10 k/s take part in every second round.")
+		"all but floor and chronos at 10 k/s take part in every fourth round.")
 	r := newRunsTable(title, "duration")
 	for i, turn := range turns {
 		m := middleLates(all[i])

@@ -72,13 +72,13 @@ func TestAhead(t *testing.T) {
 
 func TestTurns(t *testing.T) {
 	var order []string
-	of := func(name string, few bool) turn[string] {
-		return turn[string]{name: name, few: few, run: func() (string, error) {
+	of := func(name string, every int) turn[string] {
+		return turn[string]{name: name, every: every, run: func() (string, error) {
 			order = append(order, name)
 			return name, nil
 		}}
 	}
-	all, err := takeTurns(3, []turn[string]{of("a", false), of("b", true)})
+	all, err := takeTurns(3, []turn[string]{of("a", 0), of("b", 2)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,9 @@ type contender = turn[sample]
 type turn[T any] struct {
 	name string
 	run  func() (T, error)
-	few  bool // takes part in every second round only: it is slow, and no goal hangs on it
+	// every is in which rounds it takes part: each so many; 0: in all. It is for what is slow and has
+	// no goal.
+	every int
 }
 
 // takeTurns lets every contender run once in each round.
@@ -58,13 +60,19 @@ func (b *bench) takeTurns(contenders ...contender) ([][]sample, error) {
 	return takeTurns(b.runs, contenders)
 }
 
-// takeTurns lets every contender run once in each round, or in each second one. All results are
-// kept, in the order of the contenders.
+// The rounds of those who do not take part in all.
+const (
+	second = 2
+	fourth = 4 // of five: the first and the last
+)
+
+// takeTurns lets every contender run once in each of its rounds. All results are kept, in the order
+// of the contenders.
 func takeTurns[T any](rounds int, contenders []turn[T]) ([][]T, error) {
 	all := make([][]T, len(contenders))
 	for round := range rounds {
 		for i, c := range contenders {
-			if c.few && round%2 == 1 {
+			if round%max(c.every, 1) != 0 {
 				continue
 			}
 			s, err := c.run()

@@ -40,8 +40,8 @@ func (s *scheduleSizes) register() {
 	flag.DurationVar(&s.length, "due-for", 3*time.Second, "how long records become due at a rate")
 	flag.IntVar(&s.burst, "burst", 1_000_000, "records due in one millisecond")
 	flag.IntVar(&s.natsBurst, "nats-burst", 100_000, "the same of NATS; 0: none")
-	flag.DurationVar(&s.spread, "spread", 10*time.Second, "from first to last due of one batch")
-	flag.IntVar(&s.batches, "batches", 500, "batches of 1,000 records of the spread section")
+	flag.DurationVar(&s.spread, "spread", 6*time.Second, "from first to last due of one batch")
+	flag.IntVar(&s.batches, "batches", 300, "batches of 1,000 records of the spread section")
 	flag.BoolVar(&s.nats, "nats", true, "compare schedules with NATS, which is built first")
 }
 
