@@ -16,6 +16,7 @@ func (m *Manager) trustsClock() bool {
 			zap.Duration("maxClockJump", m.o.MaxClockJump))
 	case clock.Agreed:
 		m.o.Logger.Info("the clock agrees with the time that has passed again; deliveries go on")
+	case clock.Unchanged:
 	}
 	return trusted
 }

@@ -183,10 +183,17 @@ func TestBadQuestionsAboutPending(t *testing.T) {
 	r := n.list(PendingFilter{Partition: -1}, 10)[0]
 	_, err11 := n.Steer(ctx, "t", 0, SteerMove, r.Position, 1<<60)
 	for i, c := range []struct{ got, want error }{
-		{err1, ErrBadFilter}, {err2, ErrBadCursor}, {err3, metadata.ErrUnknownTopic},
-		{err4, ErrUnknownPartition}, {err5, ErrNotPending}, {err6, metadata.ErrUnknownTopic},
-		{err7, metadata.ErrUnknownTopic}, {err8, metadata.ErrUnknownTopic},
-		{err9, ErrUnknownPartition}, {err10, metadata.ErrUnknownTopic}, {err11, ErrInvalidDue},
+		{err1, ErrBadFilter},
+		{err2, ErrBadCursor},
+		{err3, metadata.ErrUnknownTopic},
+		{err4, ErrUnknownPartition},
+		{err5, ErrNotPending},
+		{err6, metadata.ErrUnknownTopic},
+		{err7, metadata.ErrUnknownTopic},
+		{err8, metadata.ErrUnknownTopic},
+		{err9, ErrUnknownPartition},
+		{err10, metadata.ErrUnknownTopic},
+		{err11, ErrInvalidDue},
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%d: %v, want %v", i+1, c.got, c.want)

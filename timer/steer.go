@@ -36,8 +36,7 @@ func (o Outcome) String() string {
 
 // steer takes one command of an operator.
 func (l *ledger) steer(c *Command) (Outcome, error) {
-	switch c.Verb {
-	case VerbPause, VerbResume:
+	if c.Verb == VerbPause || c.Verb == VerbResume {
 		l.paused = c.Verb == VerbPause
 		return OutcomeDone, nil
 	}

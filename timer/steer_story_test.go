@@ -107,8 +107,7 @@ func (tl *tale) target(k Key) *asked {
 
 // obey does to the records what a command of the log says.
 func (tl *tale) obey(o *ordered, held map[string]*asked) {
-	switch o.Verb {
-	case VerbPause, VerbResume:
+	if o.Verb == VerbPause || o.Verb == VerbResume {
 		tl.orders.wantsPause = o.Verb == VerbPause
 		tl.orders.paused = tl.orders.wantsPause && o.followed
 		return
