@@ -44,11 +44,37 @@ func TestControlHeaderRefusals(t *testing.T) {
 		{"both", []string{headerTs, soon, headerDelay, "5s"}, headerDelay},
 		{"twice", []string{headerTs, soon, headerTs, soon}, headerTs},
 		{"unknown control header", []string{"chronos-schedule-when", soon}, "chronos-schedule-when"},
-		{"id, not supported", []string{"chronos-schedule-id", "a"}, "chronos-schedule-id"},
+		{"empty id", []string{"chronos-schedule-id", ""}, "chronos-schedule-id"},
 		{
-			"cron, not supported",
-			[]string{"chronos-schedule-cron", "* * * * *"},
+			"id too long",
+			[]string{"chronos-schedule-id", strings.Repeat("i", 256)},
+			"chronos-schedule-id",
+		},
+		{"no cron", []string{"chronos-schedule-cron", "whenever"}, "chronos-schedule-cron"},
+		{
+			"cron that never comes",
+			[]string{"chronos-schedule-cron", "0 0 30 2 *"},
 			"chronos-schedule-cron",
+		},
+		{
+			"unknown zone",
+			[]string{"chronos-schedule-cron", "* * * * *", "chronos-schedule-tz", "Mars/Olympus"},
+			"chronos-schedule-tz",
+		},
+		{
+			"cron and a time",
+			[]string{headerTs, soon, "chronos-schedule-cron", "* * * * *"},
+			"chronos-schedule-cron",
+		},
+		{
+			"cancel and a time",
+			[]string{"chronos-schedule-cancel", "a", headerDelay, "5s"},
+			"chronos-schedule-cancel",
+		},
+		{
+			"expired before it is due",
+			[]string{headerDelay, "5m", "chronos-schedule-expire-ts", soon},
+			"chronos-schedule-expire-ts",
 		},
 		{"message id, not supported", []string{"chronos-message-id", "a"}, "chronos-message-id"},
 	} {
