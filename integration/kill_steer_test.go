@@ -90,14 +90,16 @@ func killsDuring(
 	t *testing.T, s *harness.Server, rng *rand.Rand, expected int, work func(answered func()) error,
 ) {
 	t.Helper()
-	answers := make(chan struct{}, steeredRecords)
+	answers := make(chan struct{}) // so that the work waits while the server is killed
+	over := make(chan struct{})
+	defer close(over)
 	done := make(chan error, 1)
 	// The loop below waits for it.
 	go func() {
 		done <- work(func() {
 			select {
 			case answers <- struct{}{}:
-			default: // nobody counts any more
+			case <-over: // nobody counts any more
 			}
 		})
 	}()

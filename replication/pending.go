@@ -173,7 +173,12 @@ type lister struct {
 	scans   int // entries that may still be looked at
 	records []PendingRecord
 	next    timer.Key // where the next page begins, if this one is full
+	// keyBytes is the size of the records' keys.
+	keyBytes int
 }
+
+// pageKeyBytesMax ends a page early: keys may be as large as records.
+const pageKeyBytesMax = 4 << 20
 
 // list adds what a partition has from a key on; full says that there may be more.
 func (l *lister) list(in pendingIn, from timer.Key) (full bool, err error) {
@@ -182,7 +187,7 @@ func (l *lister) list(in pendingIn, from timer.Key) (full bool, err error) {
 	}
 	for {
 		limit := min(l.f.Limit-len(l.records), l.scans)
-		if limit == 0 {
+		if limit == 0 || l.keyBytes >= pageKeyBytesMax {
 			l.next = from
 			return true, nil
 		}
@@ -237,7 +242,7 @@ func (l *lister) add(in pendingIn, entries []timer.Entry) (seen int, err error) 
 	}
 	delivering := in.stage.schedule.Delivering(entries)
 	for i, e := range entries {
-		if len(l.records) == l.f.Limit {
+		if len(l.records) == l.f.Limit || l.keyBytes >= pageKeyBytesMax {
 			return i, nil
 		}
 		r, staged, err := in.read(e)
@@ -254,6 +259,7 @@ func (l *lister) add(in pendingIn, entries []timer.Entry) (seen int, err error) 
 			r.State = StateDelivering
 		}
 		l.records = append(l.records, r)
+		l.keyBytes += len(r.Key)
 	}
 	return len(entries), nil
 }
@@ -276,7 +282,7 @@ func (in pendingIn) read(e timer.Entry) (PendingRecord, timer.StagedRecord, erro
 	}
 	r := PendingRecord{
 		Topic: in.topic.Name, Partition: in.index, Position: e.Position, Due: e.Due,
-		ID: string(terms.ID), Key: staged.Record.Key, State: StatePending,
+		ID: string(terms.ID), Key: bytes.Clone(staged.Record.Key), State: StatePending,
 		Appended: staged.Decision.Appended, Created: staged.Decision.Timestamp,
 		Cron: terms.Recur.Cron, Tz: terms.Recur.Tz, Every: terms.Recur.Every,
 		Count: terms.Recur.Count,

@@ -15,7 +15,7 @@ import (
 func (s *Schedule) deliver() (worked bool, err error) {
 	t := &s.turn
 	now := s.wall()
-	if t.near.inFlight+t.limbo.waiting() >= t.near.max || s.mustWait(now) {
+	if !s.mayTakeOff() || s.mustWait(now) {
 		return false, nil
 	}
 	due := t.near.due(now, deliveryRecordsMax)
@@ -24,7 +24,7 @@ func (s *Schedule) deliver() (worked bool, err error) {
 	}
 	stamp := max(now, s.LastDeliveryMs())
 	set := len(t.limbo.entries)
-	due, err = s.buildDelivery(due, stamp)
+	due, err = s.buildDelivery(due, now, stamp)
 	if log.IsTransient(err) {
 		t.run.drop()
 		s.retryLater(now, err)
@@ -79,7 +79,7 @@ func (s *Schedule) deliver() (worked bool, err error) {
 
 // buildDelivery puts the records of as many of the due entries as fit into the next batch, and
 // returns those entries. What must not be delivered goes to limbo.
-func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
+func (s *Schedule) buildDelivery(due []Entry, now, stamp UnixMs) ([]Entry, error) {
 	t := &s.turn
 	limit := min(s.o.MaxBatchBytes(), MaxBatchBytesDefault)
 	t.build.reset()
@@ -105,7 +105,7 @@ func (s *Schedule) buildDelivery(due []Entry, stamp UnixMs) ([]Entry, error) {
 			return nil, s.blame(due[i], err)
 		}
 		if due[i].Flags.has(EntryTerms) {
-			r, verdict, err := s.judge(due[i], &d, stamp)
+			r, verdict, err := s.judge(due[i], &d, now)
 			switch {
 			case err != nil:
 				return nil, s.blame(due[i], err)
@@ -148,6 +148,14 @@ func checkEntry(rec []byte, e *Entry) (Decision, error) {
 		err = badEntry(e)
 	}
 	return d, err
+}
+
+// mayTakeOff says whether memory has room for what a delivery leaves in it. If what is due fills it
+// as well, nothing is followed any more: what limbo waits for could then not come, so it goes on.
+func (s *Schedule) mayTakeOff() bool {
+	n := s.turn.near
+	return n.inFlight < n.max &&
+		(n.inFlight+len(s.turn.limbo.entries) < n.max || n.isFull())
 }
 
 // mustWait says whether the last append met a lack of space or handles, and is not to be tried

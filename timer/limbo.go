@@ -89,6 +89,3 @@ func (l *limbo) release(to Offset, fn func(e Entry)) {
 		}
 	}
 }
-
-// waiting returns how many wait for a command.
-func (l *limbo) waiting() int { return len(l.entries) - l.fenced }

@@ -31,11 +31,27 @@ func (s *Schedule) ScanPending(from Key, limit int, fn func(e Entry) bool) error
 
 // NamedPending returns the pending record that has an id.
 func (s *Schedule) NamedPending(id string) (e Entry, ok bool, err error) {
-	k, ok, err := s.o.Index.Named(s.o.Partition, id)
-	if err != nil || !ok {
-		return Entry{}, false, err
+	return s.pendingAt(func() (Key, bool, error) { return s.o.Index.Named(s.o.Partition, id) })
+}
+
+// followTries bounds how often an entry is looked for that moves on meanwhile.
+const followTries = 8
+
+// pendingAt returns the pending record whose key another look-up gives. A turn may move it on
+// between the two: then it is looked up again.
+func (s *Schedule) pendingAt(find func() (Key, bool, error)) (e Entry, ok bool, err error) {
+	var before Key
+	for try := range followTries {
+		k, ok, err := find()
+		if err != nil || !ok || try > 0 && k == before {
+			return Entry{}, false, err
+		}
+		if e, ok, err = s.getPending(k); err != nil || ok {
+			return e, ok, err
+		}
+		before = k
 	}
-	return s.getPending(k)
+	return Entry{}, false, nil
 }
 
 func (s *Schedule) getPending(k Key) (e Entry, ok bool, err error) {
@@ -54,7 +70,10 @@ func (s *Schedule) FindPending(p Position) (e Entry, ok bool, err error) {
 		if pl.Key.Occurrence < p.Occurrence {
 			return Entry{}, false, nil
 		}
-		return s.getPending(pl.Key)
+		return s.pendingAt(func() (Key, bool, error) {
+			pl, ok, err := s.o.Index.Place(s.o.Partition, p.first())
+			return pl.Key, ok, err
+		})
 	}
 	if p.Occurrence > 0 {
 		return Entry{}, false, nil

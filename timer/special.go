@@ -107,9 +107,9 @@ func (s *Schedule) loaded(e Entry) {
 		// It was moved while it was on its way, past what is in memory.
 	case e.Flags.has(EntryDoomed):
 		t.drops = append(t.drops, e)
+	case t.limbo.has(e.Position):
 	case !e.Flags.has(EntryTerms):
 		t.near.hold(e)
-	case t.limbo.has(e.Position):
 	case e.Flags.has(EntryLanded):
 		t.limbo.put(limboEntry{Entry: e, verb: VerbNext})
 	default:

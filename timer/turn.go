@@ -168,8 +168,11 @@ func (s *Schedule) takeStaged() (more bool, err error) {
 		if taken >= followBytesMax || b.LastOffset() >= bound {
 			return errEnough
 		}
-		if more, err = t.ledger.mustApply(b); err != nil || more {
-			return errors.Join(err, errEnough)
+		if more, err = t.ledger.mustApply(b); err != nil {
+			return err
+		}
+		if more {
+			return errEnough
 		}
 		taken += len(b)
 		if err := s.takeBatch(b); err != nil {
@@ -352,7 +355,7 @@ func (s *Schedule) nextWake(now UnixMs) UnixMs {
 		}
 		return wake
 	}
-	if n.readyLen() > 0 && n.inFlight < n.max {
+	if n.readyLen() > 0 && s.mayTakeOff() {
 		wake = min(wake, max(n.ready[n.head].Due, min(s.turn.retryAt, now+retryMaxMs)))
 	}
 	if next, ok := n.wheel.Next(); ok {
